@@ -1,0 +1,1 @@
+ReLURegressor=None

@@ -1,0 +1,103 @@
+"""What a fit reports: one record for each iteration, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Status(Enum):
+    """How a fit ended; the value says what happened and what to try."""
+
+    CONVERGED = "The loss changed by less than tol between two iterations."
+    SCHEDULE_DONE = (
+        "The method ran the number of iterations that it prescribes, without a test of convergence having been met. "
+        "Set max_iter to run more."
+    )
+    MAX_ITER = "The fit stopped at max_iter iterations before the loss settled. Increase max_iter, or tol."
+    MAX_TIME = "The fit stopped at max_time seconds before the loss settled. Increase max_time for a better network."
+    INTERRUPTED = "The fit was interrupted; the best network until then was kept. Continue from it with warm_start=True."
+    STOPPED = "A callback asked to stop; the best network until then was kept."
+    NOT_FINITE = (
+        "An iteration gave NaN or infinite weights; the best network before it was kept. "
+        "Standardise the inputs or increase alpha."
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """One iteration; iteration 0 is the starting network. A quantity that a solver does not measure is NaN.
+
+    Attributes
+    ----------
+    iteration : int
+    seconds : float
+        Wall-clock seconds since the fit began.
+    loss : float
+        The loss (see :mod:`anmin.objective`), in the coordinates solved in.
+    mse : float
+        Mean squared error over rows (weighted) and outputs, in squared units of y.
+    validation_mse : float
+        The same on held-out rows.
+    frozen_loss : float
+        The loss that the hidden-layer solve reached with the pattern and output layer frozen.
+    log_determinant, condition_number : float
+        Of the hidden-layer system that was solved (its condition number as estimated in the 1-norm).
+    pattern_changes : int
+        Activation-pattern entries (row, neuron) that differ from the iteration before.
+    dead_neurons : int
+        Neurons active on no row.
+    branch : str
+        How the hidden-layer system was solved.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    loss: float = np.nan
+    mse: float = np.nan
+    validation_mse: float = np.nan
+    frozen_loss: float = np.nan
+    log_determinant: float = np.nan
+    condition_number: float = np.nan
+    pattern_changes: int = 0
+    dead_neurons: int = 0
+    branch: str = ""
+
+
+@dataclass(frozen=True)
+class History(Sequence[Record]):
+    """The records of a fit, in order; ``history["loss"]`` is one quantity as an array over the iterations."""
+
+    records: tuple[Record, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return self.column(key)
+        return self.records[key]
+
+    def column(self, name: str) -> NDArray:
+        """Return one quantity of all records as an array of shape (iterations + 1,)."""
+        if name not in self.names():
+            raise KeyError(f"A history has no {name!r}; it has {', '.join(self.names())}.")
+        return np.array([getattr(record, name) for record in self.records])
+
+    def to_dict(self) -> dict[str, list]:
+        """Return the columns as lists of Python numbers, ready for JSON or a data frame."""
+        rows = [asdict(record) for record in self.records]
+        return {name: [row[name] for row in rows] for name in self.names()}
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the names of the quantities."""
+        return tuple(field.name for field in fields(Record))

@@ -1,0 +1,274 @@
+"""The network itself: its weights, what it predicts, and its file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anmin.atomic import written_atomically
+
+SCHEMA = "anmin.ReLUNetwork"
+SCHEMA_VERSION = 1
+_BLOCK_ENTRIES = 2**18  # entries of one N-block × h activation array: 2 MB, so that a block stays in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class ReLUNetwork:
+    """A two-layer network f(x) = σ((1, x)ᵀ A) B + b0 with σ(t) = max(t, 0) + negative_slope · min(t, 0).
+
+    Parameters
+    ----------
+    A : array of shape (p, h), p = d + 1
+        Hidden weights: column j is neuron j, its bias in the first row.
+    B : array of shape (h, c)
+        Output weights.
+    b0 : array of shape (c,)
+        Output biases.
+    negative_slope : float in [0, 1), default 0.0
+        Slope of the activation for negative arguments; 0 is the ReLU.
+    feature_names, output_names : sequence of str, optional
+        Names of the d inputs and the c outputs, kept in the model file.
+
+    The weights are stored as read-only float64 arrays.
+
+    Raises
+    ------
+    ValueError
+        If the shapes disagree, a weight is NaN or infinite, or ``negative_slope`` is outside [0, 1).
+    """
+
+    A: NDArray
+    B: NDArray
+    b0: NDArray
+    negative_slope: float = 0.0
+    feature_names: tuple[str, ...] | None = field(default=None, kw_only=True)
+    output_names: tuple[str, ...] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name, dimensions in (("A", 2), ("B", 2), ("b0", 1)):
+            object.__setattr__(self, name, _weights(name, getattr(self, name), dimensions))
+        (p, h), (h_out, c) = self.A.shape, self.B.shape
+        if p < 1 or h_out != h or self.b0.shape != (c,) or c < 1:
+            raise ValueError(
+                "A network needs A of shape (inputs + 1, neurons), B of shape (neurons, outputs) and b0 of shape "
+                f"(outputs,); got {self.A.shape}, {self.B.shape} and {self.b0.shape}."
+            )
+        check_negative_slope(self.negative_slope)
+        object.__setattr__(self, "negative_slope", float(self.negative_slope))
+        object.__setattr__(self, "feature_names", _names("feature_names", self.feature_names, p - 1))
+        object.__setattr__(self, "output_names", _names("output_names", self.output_names, c))
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs, d."""
+        return self.A.shape[0] - 1
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of hidden neurons, h."""
+        return self.A.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs, c."""
+        return self.B.shape[1]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights: (d + 1)·h + h·c + c."""
+        return self.A.size + self.B.size + self.b0.size
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the weights as stored, 8 for each (half of it in a float32 export)."""
+        return self.A.nbytes + self.B.nbytes + self.b0.nbytes
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Return f(x) for each row of X (N, d) as an array of shape (N, c), in units of y."""
+        X = self._inputs(X)
+        out = np.empty((len(X), self.n_outputs))
+        for rows, Z in self._preactivations(X):
+            out[rows] = activation(Z, self.negative_slope) @ self.B + self.b0
+        return out
+
+    def pattern(self, X: ArrayLike) -> NDArray[np.bool_]:
+        """Return which neurons are active, x̃_iᵀ a_j > 0, as booleans of shape (N, h) for X of shape (N, d)."""
+        X = self._inputs(X)
+        out = np.empty((len(X), self.n_neurons), dtype=bool)
+        for rows, Z in self._preactivations(X):
+            out[rows] = Z > 0
+        return out
+
+    def balanced(self) -> ReLUNetwork:
+        """Return the same function with ‖a_j‖ = ‖b_j‖ for each neuron, the scaling of least penalty.
+
+        σ is positively homogeneous, so (a_j, b_j) may be replaced by (t·a_j, b_j/t) for any t > 0. A neuron with
+        a_j = 0 or b_j = 0 contributes nothing and gets both set to zero.
+        """
+        a, b = np.linalg.norm(self.A, axis=0), np.linalg.norm(self.B, axis=1)
+        used = (a > 0) & (b > 0)
+        norm = np.sqrt(a[used]) * np.sqrt(b[used])
+        A, B = np.zeros_like(self.A), np.zeros_like(self.B)
+        A[:, used] = self.A[:, used] / a[used] * norm
+        B[used] = self.B[used] / b[used, None] * norm[:, None]
+        return replace(self, A=A, B=B)
+
+    def merged(self, tol: float = 1e-12) -> ReLUNetwork:
+        """Return the same function with neurons of equal direction joined into one.
+
+        Neurons whose unit vectors a_j/‖a_j‖ differ by at most ``tol`` in norm switch on the same hyperplane and side;
+        each group is replaced by its first member, with output weights Σ_k b_k ‖a_k‖/‖a_first‖. The predictions
+        change by at most ``tol`` times the joined weights; for identical directions only by rounding.
+        """
+        norms = np.linalg.norm(self.A, axis=0)
+        directions = self.A / np.where(norms > 0, norms, 1.0)
+        B, kept = self.B.copy(), []
+        for j in range(self.n_neurons):
+            if norms[j] == 0:
+                continue
+            gaps = np.linalg.norm(directions[:, kept] - directions[:, [j]], axis=0)
+            if len(kept) and gaps.min() <= tol:
+                first = kept[int(gaps.argmin())]
+                B[first] += B[j] * (norms[j] / norms[first])
+            else:
+                kept.append(j)
+        return replace(self, A=self.A[:, kept], B=B[kept])
+
+    def pruned(self) -> ReLUNetwork:
+        """Return the same function without the neurons that do nothing.
+
+        Neurons with a_j = 0 or b_j = 0 go; those without input weights are constants and go into b0.
+        """
+        acts = np.any(self.B != 0, axis=1)
+        varies = np.any(self.A[1:] != 0, axis=0)
+        constant = acts & ~varies
+        b0 = self.b0 + activation(self.A[0, constant], self.negative_slope) @ self.B[constant]
+        kept = acts & varies
+        return replace(self, A=self.A[:, kept], B=self.B[kept], b0=b0)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the network to a JSON file (see docs/model-file.md).
+
+        Weights are written so that reading them gives the same float64 bits. The file appears whole or not at all: it
+        is written under a temporary name and renamed.
+        """
+        document = {
+            "schema": SCHEMA,
+            "version": SCHEMA_VERSION,
+            "negative_slope": self.negative_slope,
+            "feature_names": self.feature_names,
+            "output_names": self.output_names,
+            "A": self.A.tolist(),
+            "B": self.B.tolist(),
+            "b0": self.b0.tolist(),
+        }
+        with written_atomically(path) as temporary:
+            temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> ReLUNetwork:
+        """Read a network written by :meth:`save`; nothing in the file is ever executed.
+
+        Raises
+        ------
+        ValueError
+            If the file is not such a model: truncated, of another schema or version, with shapes that do not fit
+            together, or with weights that are not finite numbers.
+        FileNotFoundError
+            If there is no such file.
+        """
+        path = Path(path)
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"The model file {path} is not complete JSON ({error}); it may be truncated.") from None
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+            raise ValueError(f"The model file {path} must have the schema {SCHEMA!r}; got {found!r}.")
+        if document.get("version") != SCHEMA_VERSION:
+            raise ValueError(
+                f"The model file {path} has version {document.get('version')!r} of the schema; "
+                f"this anmin reads version {SCHEMA_VERSION}."
+            )
+        missing = {"A", "B", "b0", "negative_slope"} - document.keys()
+        if missing:
+            raise ValueError(f"The model file {path} lacks {', '.join(sorted(missing))}.")
+        try:
+            return cls(
+                **{name: _read_weights(document[name]) for name in ("A", "B", "b0")},
+                negative_slope=document["negative_slope"],
+                feature_names=document.get("feature_names"),
+                output_names=document.get("output_names"),
+            )
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"The model file {path} does not hold a network. {error}") from None
+
+    def _inputs(self, X: ArrayLike) -> NDArray:
+        X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ValueError(f"X must have shape (rows, {self.n_features}); got {X.shape}.")
+        return X
+
+    def _preactivations(self, X: NDArray) -> Iterator[tuple[slice, NDArray]]:
+        step = max(1, _BLOCK_ENTRIES // max(1, self.n_neurons))
+        for start in range(0, len(X), step):
+            rows = slice(start, min(start + step, len(X)))
+            yield rows, np.asarray(X[rows], dtype=np.float64) @ self.A[1:] + self.A[0]
+
+
+def activation(Z: NDArray, negative_slope: float) -> NDArray:
+    """Return σ(Z) = max(Z, 0) + negative_slope · min(Z, 0), element-wise."""
+    if negative_slope == 0:
+        return np.maximum(Z, 0.0)
+    return np.maximum(Z, negative_slope * Z)
+
+
+def check_negative_slope(negative_slope: Any) -> None:
+    """Raise ValueError unless ``negative_slope`` is a number in [0, 1)."""
+    if isinstance(negative_slope, (bool, str)) or not np.isscalar(negative_slope) or not 0 <= negative_slope < 1:
+        raise ValueError(f"negative_slope must be a number in [0, 1); got {negative_slope!r}.")
+
+
+def _weights(name: str, values: ArrayLike, dimensions: int) -> NDArray:
+    array = np.array(values, dtype=np.float64, order="C")
+    if array.ndim != dimensions:
+        raise ValueError(f"{name} must have {dimensions} dimension(s); got an array of shape {array.shape}.")
+    bad = np.count_nonzero(~np.isfinite(array))
+    if bad:
+        raise ValueError(f"The weights in {name} must be finite; {bad} of {array.size} are NaN or infinite.")
+    array.flags.writeable = False
+    return array
+
+
+def _read_weights(values: Any) -> NDArray:
+    """Turn nested lists of numbers into an array; unlike NumPy, take no text, booleans or null for a number."""
+
+    def check(item: Any) -> None:
+        if isinstance(item, list):
+            for part in item:
+                check(part)
+        elif isinstance(item, bool) or not isinstance(item, (int, float)):
+            raise ValueError(f"Weights must be numbers; got {item!r}.")
+
+    check(values)
+    try:
+        return np.array(values, dtype=np.float64)
+    except (ValueError, OverflowError):
+        raise ValueError("A weight matrix has rows of different lengths or a number too large.") from None
+
+
+def _names(name: str, names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str) or not all(isinstance(item, str) for item in names):
+        raise ValueError(f"{name} must be a list of {count} texts; got {names!r}.")
+    if len(names) != count:
+        raise ValueError(f"{name} must have one name for each of the {count} columns; got {len(names)}.")
+    return tuple(str(item) for item in names)

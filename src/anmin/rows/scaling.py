@@ -1,0 +1,66 @@
+"""Standardisation: solving in coordinates of mean 0 and deviation 1, and giving back a network of the raw ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anmin.network import ReLUNetwork
+from anmin.rows.arrays import ArrayRows, Moments
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The affine maps x -> (x − x_mean)/x_scale and y -> (y − y_mean)/y_scale, column by column.
+
+    Attributes
+    ----------
+    x_mean, x_scale : ndarray of shape (d,)
+    y_mean, y_scale : ndarray of shape (c,)
+        In the units of the columns; scales are positive. A constant column has scale 1.
+    """
+
+    x_mean: NDArray
+    x_scale: NDArray
+    y_mean: NDArray
+    y_scale: NDArray
+
+    @classmethod
+    def standard(cls, rows: ArrayRows) -> Self:
+        """Return the scaling to weighted mean 0 and standard deviation 1 (divisor Σ w)."""
+        x, y = rows.moments()
+        return cls(x.mean, _scale(x), y.mean, _scale(y))
+
+    @classmethod
+    def identity(cls, n_features: int, n_outputs: int) -> Self:
+        """Return the scaling that changes nothing."""
+        return cls(np.zeros(n_features), np.ones(n_features), np.zeros(n_outputs), np.ones(n_outputs))
+
+    def apply(self, rows: ArrayRows) -> ArrayRows:
+        """Return the rows in scaled coordinates."""
+        return rows.standardized(self.x_mean, self.x_scale, self.y_mean, self.y_scale)
+
+    def fold(self, network: ReLUNetwork) -> ReLUNetwork:
+        """Return the network of raw coordinates that equals ``network`` in scaled ones."""
+        A = network.A.copy()
+        A[1:] /= self.x_scale[:, None]
+        A[0] -= self.x_mean @ A[1:]
+        return replace(network, A=A, B=network.B * self.y_scale, b0=network.b0 * self.y_scale + self.y_mean)
+
+    def unfold(self, network: ReLUNetwork) -> ReLUNetwork:
+        """Return the network of scaled coordinates that equals ``network`` in raw ones: the inverse of :meth:`fold`."""
+        A = network.A.copy()
+        A[0] += self.x_mean @ A[1:]
+        A[1:] *= self.x_scale[:, None]
+        return replace(network, A=A, B=network.B / self.y_scale, b0=(network.b0 - self.y_mean) / self.y_scale)
+
+
+def _scale(moments: Moments) -> NDArray:
+    # A constant column has a deviation of a few roundings of its value; scaling it to 1 would blow those up.
+    constant = moments.deviation <= 32 * np.finfo(np.float64).eps * moments.largest
+    # Below this, dividing the weights by the scale could overflow.
+    negligible = moments.deviation < 1e-290
+    return np.where(constant | negligible, 1.0, moments.deviation)

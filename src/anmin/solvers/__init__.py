@@ -1,0 +1,11 @@
+"""The methods that find the weights; each is a frozen dataclass of settings, run by :func:`anmin.solvers.solve`."""
+
+from anmin.solvers.altmin import AltMin
+from anmin.solvers.anmin import Anmin
+from anmin.solvers.loop import Solution, solve
+from anmin.solvers.problem import Problem, Solver, State
+
+#: Solvers by the names that estimators and the command line take; "auto" is the one chosen for the user.
+SOLVERS: dict[str, Solver] = {"auto": Anmin(), "anmin": Anmin(), "altmin": AltMin()}
+
+__all__ = ["SOLVERS", "AltMin", "Anmin", "Problem", "Solution", "Solver", "State", "solve"]

@@ -1,0 +1,157 @@
+"""The one loop: iteration, stopping, the best iterate, time limits, callbacks and history for every solver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from anmin.history import History, Record, Status
+from anmin.network import ReLUNetwork
+from anmin.rows.arrays import ArrayRows
+from anmin.solvers.memory import check_memory
+from anmin.solvers.problem import Problem, Solver, State
+
+Callback = Callable[[Record, ReLUNetwork], bool | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The outcome of a solve.
+
+    Attributes
+    ----------
+    network : ReLUNetwork
+        The best iterate: of least loss, or of least squared error on the validation rows where there are any.
+    loss : float
+        Its loss.
+    status : Status
+        How the solve ended.
+    history : History
+        One record for each iterate, the starting one first.
+    best : int
+        Iteration of the best iterate.
+    """
+
+    network: ReLUNetwork
+    loss: float
+    status: Status
+    history: History
+    best: int
+
+    @property
+    def n_iter(self) -> int:
+        """Number of iterations run."""
+        return len(self.history) - 1
+
+    @property
+    def score(self) -> float:
+        """What the best iterate was chosen by: the squared error on validation rows if there are any, else the loss."""
+        record = self.history[self.best]
+        return record.loss if np.isnan(record.validation_mse) else record.validation_mse
+
+
+def solve(
+    problem: Problem,
+    solver: Solver,
+    *,
+    start: ReLUNetwork | None = None,
+    max_iter: int | None = None,
+    tol: float = 1e-6,
+    max_time: float | None = None,
+    validation: ArrayRows | None = None,
+    callbacks: Sequence[Callback] = (),
+    rng: np.random.Generator | None = None,
+) -> Solution:
+    """Run a solver on a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    solver : Solver
+        Settings of a method, such as ``Anmin()``.
+    start : ReLUNetwork, optional
+        Network to start from, in the problem's coordinates; by default the method's own start.
+    max_iter : int, optional
+        Largest number of iterations; by default the number that the method prescribes.
+    tol : float, default 1e-6
+        Converged when the loss changes by at most ``tol`` times itself between two iterates.
+    max_time : float, optional
+        Seconds after which no further iteration begins.
+    validation : ArrayRows, optional
+        Held-out rows, in the problem's coordinates, to choose the best iterate by.
+    callbacks : sequence of callables
+        Each is called as ``callback(record, network)`` after every iterate, in the problem's coordinates; a true
+        result stops the solve.
+    rng : numpy.random.Generator, optional
+        Source of the random start.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    ValueError
+        Before any work, if the solver cannot solve such a problem or the machine lacks the memory.
+    KeyboardInterrupt
+        Only if interrupted before there is a first network; afterwards an interrupt ends the solve with the best one.
+    """
+    rows = problem.rows
+    solver.check(problem)
+    check_memory(
+        solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs), problem.n_neurons, rows.n_features
+    )
+    started = time.perf_counter()
+
+    def measured(state: State, iteration: int) -> State:
+        record = replace(state.record, iteration=iteration, seconds=time.perf_counter() - started)
+        if validation is not None and np.isfinite(state.loss):
+            network = state.network
+            output = validation.output_statistics(network.A, network.negative_slope)
+            record = replace(record, validation_mse=problem.mse(output, network))
+        return replace(state, record=record)
+
+    def score(state: State) -> float:
+        return state.loss if validation is None else state.record.validation_mse
+
+    state = measured(solver.init(problem, start, rng or np.random.default_rng()), 0)
+    if not np.isfinite(state.loss):
+        raise ValueError(
+            "The loss of the starting network is not finite: the values of X or y are too large to square. "
+            "Standardise them, or start from a smaller network."
+        )
+    best, records = state, [state.record]
+    limit = solver.default_max_iter if max_iter is None else max_iter
+    status = Status.SCHEDULE_DONE if max_iter is None else Status.MAX_ITER
+    try:
+        stopped = _call(callbacks, state)
+        for iteration in range(1, limit + 1):
+            if stopped:
+                status = Status.STOPPED
+                break
+            if max_time is not None and time.perf_counter() - started >= max_time:
+                status = Status.MAX_TIME
+                break
+            previous = state
+            state = measured(solver.step(problem, state), iteration)
+            if not np.isfinite(state.loss):
+                status = Status.NOT_FINITE
+                break
+            records.append(state.record)
+            if score(state) < score(best):
+                best = state
+            stopped = _call(callbacks, state)
+            if abs(previous.loss - state.loss) <= tol * abs(state.loss):
+                status = Status.CONVERGED
+                break
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    return Solution(best.network, best.loss, status, History(tuple(records)), best.record.iteration)
+
+
+def _call(callbacks: Sequence[Callback], state: State) -> bool:
+    # All are called, also after one has asked to stop: each sees every iterate.
+    return any([callback(state.record, state.network) for callback in callbacks])

@@ -1,0 +1,99 @@
+"""What a solver is given, what it passes on from step to step, and what it must offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anmin.history import Record
+from anmin.network import ReLUNetwork
+from anmin.rows.arrays import ArrayRows
+from anmin.statistics import OutputStatistics, PatternStatistics
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The loss to be minimised (see :mod:`anmin.objective`).
+
+    Attributes
+    ----------
+    rows : ArrayRows
+        The data, in the coordinates solved in.
+    n_neurons : int
+        Width of the network, h.
+    alpha : float
+        Penalty of the weights.
+    negative_slope : float
+        Slope of the activation for negative arguments.
+    y_scale : ndarray of shape (c,), optional
+        Units of y in one unit of the coordinates solved in; it affects only the mean squared errors reported.
+    """
+
+    rows: ArrayRows
+    n_neurons: int
+    alpha: float
+    negative_slope: float = 0.0
+    y_scale: NDArray | None = None
+
+    def mse(self, output: OutputStatistics, network: ReLUNetwork) -> float:
+        """Return the mean squared error over rows and outputs, in units of y, of a network with these sums."""
+        errors = output.sse(network.B, network.b0) / output.n
+        return float(np.mean(errors if self.y_scale is None else errors * self.y_scale**2))
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a solver stands: a network, the statistics at it, its loss, and what the iteration reports."""
+
+    network: ReLUNetwork
+    statistics: PatternStatistics
+    loss: float
+    record: Record
+
+    @classmethod
+    def at(
+        cls,
+        problem: Problem,
+        network: ReLUNetwork,
+        statistics: PatternStatistics,
+        output: OutputStatistics,
+        record: Record,
+    ) -> Self:
+        """Return the state at a network, with the sums at its own pattern; ``record`` is completed from them."""
+        loss = output.loss(network.A, network.B, network.b0, problem.alpha)
+        record = replace(
+            record,
+            loss=loss,
+            mse=problem.mse(output, network),
+            pattern_changes=statistics.flips,
+            dead_neurons=int(np.count_nonzero(statistics.active == 0)),
+        )
+        return cls(network, statistics, loss, record)
+
+
+class Solver(Protocol):
+    """A method: a frozen dataclass of settings that can start and step. It never owns the loop."""
+
+    @property
+    def default_max_iter(self) -> int:
+        """Number of iterations that the method prescribes."""
+        ...
+
+    def check(self, problem: Problem) -> None:
+        """Raise ValueError, before any work, if the method cannot solve this kind of problem."""
+        ...
+
+    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
+        """Return an estimate of the memory that a fit takes beyond the rows."""
+        ...
+
+    def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> State:
+        """Return the first state, at ``network`` or where the method itself would start."""
+        ...
+
+    def step(self, problem: Problem, state: State) -> State:
+        """Return the next state, with one pass over the rows."""
+        ...
