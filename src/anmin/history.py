@@ -21,7 +21,7 @@ class Status(Enum):
     )
     MAX_ITER = "The fit stopped at max_iter iterations before the loss settled. Increase max_iter, or tol."
     MAX_TIME = "The fit stopped at max_time seconds before the loss settled. Increase max_time for a better network."
-    INTERRUPTED = "The fit was interrupted; the best network until then was kept. Continue from it with warm_start=True."
+    INTERRUPTED = "The fit was interrupted; the best network so far was kept. warm_start=True continues."
     STOPPED = "A callback asked to stop; the best network until then was kept."
     NOT_FINITE = (
         "An iteration gave NaN or infinite weights; the best network before it was kept. "

@@ -1,7 +1,7 @@
 """Sums over rows that stand for the rows.
 
-With the activation pattern frozen, G_ij = 1 where x̃_iᵀ a_j > 0 and ``negative_slope`` elsewhere, the loss is a quadratic
-whose coefficients are the sums below. Sums of disjoint sets of rows add, and a part can be taken away again, so rows in
+With the activation pattern frozen, G_ij = 1 where x̃_iᵀ a_j > 0 and ``negative_slope`` elsewhere, the loss is quadratic,
+with the sums below as coefficients. Sums of disjoint sets of rows add, and a part can be taken away again, so rows in
 memory, in files or on several machines differ only in how they add up the same numbers.
 """
 

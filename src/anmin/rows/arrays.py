@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import dgemm, dsyrk
 
 from anmin.network import activation
 from anmin.statistics import OutputStatistics, PatternStatistics
@@ -114,10 +114,10 @@ class ArrayRows:
         active, flips = np.zeros(h, dtype=np.int64), 0
         buffer = np.empty((step, h, p))
         for Xt, Y, root_w in self._blocks(step):
-            on = Xt @ A > 0
+            on = _product(Xt, A) > 0
             active += np.count_nonzero(on, axis=0)
             if previous is not None:
-                flips += int(np.count_nonzero(on != (Xt @ previous > 0)))
+                flips += int(np.count_nonzero(on != (_product(Xt, previous) > 0)))
             G = np.where(on, 1.0, negative_slope)
             Y1 = np.column_stack([Y, np.ones(len(Y))])
             if root_w is not None:
@@ -127,7 +127,7 @@ class ArrayRows:
             np.multiply(G[:, :, None], Xt[:, None, :], out=Phi)
             Phi = Phi.reshape(len(Xt), k)
             U = dsyrk(1.0, Phi.T, beta=1.0, c=U, overwrite_c=True)
-            VsT += Y1.T @ Phi
+            VsT += _product(Y1.T, Phi)
         return PatternStatistics(
             U=_mirrored(U).reshape(h, p, h, p),
             V=np.ascontiguousarray(VsT[:c].T).reshape(h, p, c),
@@ -143,13 +143,13 @@ class ArrayRows:
         gram, rest = np.zeros((h, h)), np.zeros((h, c + 1))
         step = self.block_rows or max(256, _BLOCK_BYTES // (8 * max(1, h)))
         for Xt, Y, root_w in self._blocks(step):
-            S = activation(Xt @ A, negative_slope)
+            S = activation(_product(Xt, A), negative_slope)
             Y1 = np.column_stack([Y, np.ones(len(Y))])
             if root_w is not None:
                 S *= root_w[:, None]
                 Y1 *= root_w[:, None]
-            gram += S.T @ S
-            rest += S.T @ Y1
+            gram += _product(S.T, S)
+            rest += _product(S.T, Y1)
         return OutputStatistics(gram=gram, sums=rest[:, c].copy(), cross=rest[:, :c].copy(), **self._totals())
 
     def moments(self) -> tuple[Moments, Moments]:
@@ -207,6 +207,16 @@ def _moments(values: NDArray, w: NDArray | None) -> Moments:
     mean = np.average(scaled, axis=0, weights=w)
     deviation = np.sqrt(np.average((scaled - mean) ** 2, axis=0, weights=w))
     return Moments(mean * unit, deviation * unit, largest)
+
+
+def _product(a: NDArray, b: NDArray) -> NDArray:
+    """Return a @ b, in C order, by the BLAS that SciPy brings.
+
+    NumPy and SciPy may each bring a BLAS with its own threads, which go on spinning for a while after a call: using
+    both in turn in a loop makes them fight for the cores, at several times the cost.
+    """
+    transposed = a.T.flags.c_contiguous
+    return dgemm(1.0, b.T, a if transposed else a.T, trans_b=transposed).T
 
 
 def _mirrored(U: NDArray) -> NDArray:

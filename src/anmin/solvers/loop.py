@@ -154,4 +154,5 @@ def solve(
 
 def _call(callbacks: Sequence[Callback], state: State) -> bool:
     # All are called, also after one has asked to stop: each sees every iterate.
-    return any([callback(state.record, state.network) for callback in callbacks])
+    answers = [callback(state.record, state.network) for callback in callbacks]
+    return any(answers)
