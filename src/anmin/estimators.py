@@ -1,1 +1,1 @@
-ReLURegressor=None
+ReLURegressor = None

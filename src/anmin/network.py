@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,7 @@ def activation(Z: NDArray, negative_slope: float) -> NDArray:
 
 def check_negative_slope(negative_slope: Any) -> None:
     """Raise ValueError unless ``negative_slope`` is a number in [0, 1)."""
-    if isinstance(negative_slope, (bool, str)) or not np.isscalar(negative_slope) or not 0 <= negative_slope < 1:
+    if isinstance(negative_slope, bool) or not isinstance(negative_slope, Real) or not 0 <= negative_slope < 1:
         raise ValueError(f"negative_slope must be a number in [0, 1); got {negative_slope!r}.")
 
 

@@ -97,9 +97,7 @@ class ArrayRows:
         """Number of outputs, c."""
         return self.Y.shape[1]
 
-    def statistics(
-        self, A: NDArray, negative_slope: float = 0.0, previous: NDArray | None = None
-    ) -> PatternStatistics:
+    def statistics(self, A: NDArray, negative_slope: float = 0.0, previous: NDArray | None = None) -> PatternStatistics:
         """Return the frozen-pattern sums at hidden weights A (p, h): the heavy pass, N·(h·p)² multiplications.
 
         With ``previous`` hidden weights, the pattern entries that differ from theirs are counted in ``flips``.

@@ -1,0 +1,1 @@
+"""Generated, bundled, local and remote data."""
