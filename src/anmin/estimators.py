@@ -1,1 +1,326 @@
-ReLURegressor = None
+"""The scikit-learn face: checks what the user gives, lets the solvers work, and sets the fitted attributes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from anmin.history import Record, Status
+from anmin.network import ReLUNetwork, check_negative_slope
+from anmin.objective import alpha_from_sum
+from anmin.rows import ArrayRows, Scaling
+from anmin.search import solve_with_restarts
+from anmin.solvers import SOLVERS, Problem, Solver
+from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
+
+_PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
+_WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.NOT_FINITE}
+
+
+class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Regression by a two-layer ReLU network whose weights are solved for.
+
+    The network f(x) = σ((1, x)ᵀ A) B + b0, σ(t) = max(t, 0) + negative_slope · min(t, 0), minimises
+
+        (1/n) Σ_i w_i ‖f(x_i) − y_i‖² + alpha · (‖A‖² + ‖B‖² + ‖b0‖²),    n = Σ_i w_i
+
+    (Barbu, arXiv 2304.02972, Eq. 1). There is no learning rate, batch size or number of epochs.
+
+    Parameters
+    ----------
+    n_neurons : int, default 64
+        Number of hidden neurons, h.
+    solver : {"auto", "anmin", "altmin"} or solver object, default "auto"
+        "anmin" is the paper's Algorithm 1; "altmin" fits a sum of ReLUs without output weights and biases (one
+        output; use it with ``standardize=False``). "auto" is "anmin". An object from :mod:`anmin.solvers`, such as
+        ``Anmin(system_dtype="float32")``, brings its own settings.
+    alpha : float >= 0 or "auto", default "auto"
+        Penalty of the weights, in the coordinates solved in. "auto" is 0.001/n, the paper's.
+    negative_slope : float in [0, 1), default 0.0
+        Slope of the activation for negative arguments.
+    max_iter : int >= 1, optional
+        Largest number of iterations. By default the number that the method prescribes, 30 for "anmin".
+    tol : float >= 0, default 1e-6
+        Relative change of the loss between two iterations at which the fit has converged.
+    max_time : float > 0, optional
+        Seconds after which no further iteration begins.
+    n_restarts : int >= 1, default 1
+        Number of random starts, of which the best network is kept.
+    relocate : bool, default True
+        Whether solvers that can move badly placed neurons elsewhere may do so; "anmin" and "altmin" never do.
+    standardize : bool, default True
+        Solve with inputs and outputs shifted and scaled to weighted mean 0 and deviation 1. The scaling is folded into
+        the weights afterwards: ``network_`` takes and gives raw units.
+    validation_fraction : float in (0, 1), optional
+        Fraction of the rows to hold out, at random; the iterate with the least squared error on them is kept.
+    device : None or "cpu", default None
+        Where to compute.
+    dtype : {"float64", "float32"}, default "float64"
+        Type in which the rows are held during the fit. Sums and weights are float64 always.
+    warm_start : bool, default False
+        Start from the network of the previous fit.
+    checkpoint : None
+        Not available yet.
+    callbacks : callable or sequence of callables, optional
+        Called as ``callback(record, network)`` after each iteration, with an :class:`anmin.history.Record` and the
+        network in raw units; a true result stops the fit.
+    verbose : int, default 0
+        1 or more shows a progress bar if the fit takes longer than a second.
+    random_state : int, RandomState instance or None, default None
+        Source of the random starts and of the held-out rows.
+
+    Attributes
+    ----------
+    network_ : ReLUNetwork
+        The fitted network, in raw units.
+    coefs_ : list of two ndarrays, of shape (d, h) and (h, c)
+        Weights of the two layers, as in scikit-learn's MLPRegressor.
+    intercepts_ : list of two ndarrays, of shape (h,) and (c,)
+        Biases of the two layers.
+    n_layers_, n_outputs_, out_activation_ : int, int, str
+        3, c and "identity".
+    alpha_ : float
+        The penalty used.
+    loss_ : float
+        The loss of ``network_``, in the coordinates solved in.
+    n_iter_ : int
+        Iterations run.
+    history_ : History
+        One record per iteration; its "mse" is in squared units of y.
+    status_ : Status
+        How the fit ended; ``status_.value`` says it in words.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        If X had column names that are all text.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from anmin import ReLURegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ReLURegressor(n_neurons=8, random_state=0).fit(X, y)
+    >>> model.predict(X).shape
+    (442,)
+    """
+
+    def __init__(
+        self,
+        n_neurons: int = 64,
+        *,
+        solver: str | Solver = "auto",
+        alpha: float | Literal["auto"] = "auto",
+        negative_slope: float = 0.0,
+        max_iter: int | None = None,
+        tol: float = 1e-6,
+        max_time: float | None = None,
+        n_restarts: int = 1,
+        relocate: bool = True,
+        standardize: bool = True,
+        validation_fraction: float | None = None,
+        device: str | None = None,
+        dtype: str = "float64",
+        warm_start: bool = False,
+        checkpoint: str | None = None,
+        callbacks: Callable | Sequence[Callable] | None = None,
+        verbose: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_neurons = n_neurons
+        self.solver = solver
+        self.alpha = alpha
+        self.negative_slope = negative_slope
+        self.max_iter = max_iter
+        self.tol = tol
+        self.max_time = max_time
+        self.n_restarts = n_restarts
+        self.relocate = relocate
+        self.standardize = standardize
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.dtype = dtype
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike | ArrayRows, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (N, d), or ArrayRows
+            Inputs; or rows that bring targets and weights with them.
+        y : array or data frame of shape (N,) or (N, c)
+            Targets; None if X is an ArrayRows.
+        sample_weight : array of shape (N,), optional
+            Non-negative row weights.
+
+        Returns
+        -------
+        self
+            Also after an interrupt (Ctrl-C), with the best network so far, ``status_`` INTERRUPTED and a warning.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before any work, if a parameter or the data are not as described, or memory would not suffice.
+        """
+        solver = self._check_settings()
+        rows, y_is_1d = self._rows(X, y, sample_weight)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        rows, held_out = self._split(rows, rng)
+        scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
+        alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
+        problem = Problem(
+            scaling.apply(rows, self.dtype), int(self.n_neurons), alpha, float(self.negative_slope), scaling.y_scale
+        )
+        with ExitStack() as stack:
+            callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
+            if self.verbose:
+                from anmin.progress import ProgressBar
+
+                total = solver.default_max_iter if self.max_iter is None else self.max_iter
+                callbacks.append(stack.enter_context(ProgressBar(total=total * self.n_restarts)))
+            solution = solve_with_restarts(
+                problem,
+                solver,
+                self.n_restarts,
+                rng,
+                start=self._warm_network(rows, scaling),
+                max_iter=self.max_iter,
+                tol=self.tol,
+                max_time=self.max_time,
+                validation=None if held_out is None else scaling.apply(held_out, self.dtype),
+                callbacks=callbacks,
+            )
+        names = getattr(self, "feature_names_in_", None)
+        self._set_fitted(
+            replace(
+                scaling.fold(solution.network),
+                feature_names=None if names is None else tuple(names),
+                output_names=column_names(y),
+            )
+        )
+        self._y_is_1d = y_is_1d
+        self.alpha_ = alpha
+        self.loss_ = solution.loss
+        self.n_iter_ = solution.n_iter
+        self.history_ = solution.history
+        self.status_ = solution.status
+        if solution.status in _WORTH_A_WARNING:
+            warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=2)
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Return the network's output for each row of X (N, d): shape (N,) if y had one dimension, else (N, c)."""
+        check_is_fitted(self)
+        predictions = self.network_.predict(checked_inputs(self, X, reset=False))
+        return predictions[:, 0] if self._y_is_1d else predictions
+
+    @property
+    def activation(self) -> str:
+        """Name of the hidden activation as in MLPRegressor: "relu", or "leaky_relu" for a negative slope above 0."""
+        return "relu" if self.negative_slope == 0 else "leaky_relu"
+
+    def _set_fitted(self, network: ReLUNetwork) -> None:
+        self.network_ = network
+        self.coefs_ = [network.A[1:], network.B]
+        self.intercepts_ = [network.A[0], network.b0]
+        self.n_layers_ = 3
+        self.n_outputs_ = network.n_outputs
+        self.out_activation_ = "identity"
+
+    def _check_settings(self) -> Solver:
+        """Return the solver, or raise ValueError or TypeError for the first parameter that is not as documented."""
+        self._require("n_neurons", is_integer(self.n_neurons, 1), "an integer of at least 1")
+        solver = SOLVERS.get(self.solver) if isinstance(self.solver, str) else self.solver
+        usable = hasattr(solver, "step") and not isinstance(solver, type)
+        self._require("solver", usable, f"one of {', '.join(map(repr, SOLVERS))} or a solver from anmin.solvers")
+        automatic = isinstance(self.alpha, str) and self.alpha == "auto"
+        self._require("alpha", automatic or is_number(self.alpha, 0), 'a finite number of at least 0, or "auto"')
+        check_negative_slope(self.negative_slope)
+        self._require(
+            "max_iter", self.max_iter is None or is_integer(self.max_iter, 1), "None or an integer of at least 1"
+        )
+        self._require("tol", is_number(self.tol, 0), "a finite number of at least 0")
+        self._require(
+            "max_time",
+            self.max_time is None or (is_number(self.max_time, 0) and self.max_time > 0),
+            "None or a positive number of seconds",
+        )
+        self._require("n_restarts", is_integer(self.n_restarts, 1), "an integer of at least 1")
+        fraction = self.validation_fraction
+        self._require(
+            "validation_fraction",
+            fraction is None or (is_number(fraction) and 0 < fraction < 1),
+            "None or a number between 0 and 1",
+        )
+        self._require("device", self.device in (None, "cpu"), 'None or "cpu"')
+        self._require("dtype", self.dtype in ("float64", "float32"), '"float64" or "float32"')
+        self._require("checkpoint", self.checkpoint is None, "None: checkpoints are not available yet")
+        self._require("callbacks", all(map(callable, self._callbacks())), "a callable or a sequence of them")
+        return cast(Solver, solver)
+
+    def _require(self, name: str, holds: bool, requirement: str) -> None:
+        if not holds:
+            raise ValueError(
+                f"The {name!r} parameter of {type(self).__name__} must be {requirement}; got {getattr(self, name)!r}."
+            )
+
+    def _callbacks(self) -> list[Callable]:
+        if self.callbacks is None:
+            return []
+        return [self.callbacks] if callable(self.callbacks) else list(self.callbacks)
+
+    def _rows(
+        self, X: ArrayLike | ArrayRows, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> tuple[ArrayRows, bool]:
+        """Return the checked rows, and whether y had one dimension."""
+        if isinstance(X, ArrayRows):
+            if y is not None or sample_weight is not None:
+                raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")
+            self.n_features_in_ = X.n_features
+            return X, X.n_outputs == 1
+        inputs = checked_inputs(self, X, reset=True)
+        targets = checked_targets(self, inputs, y)
+        return ArrayRows(inputs, targets, sample_weight), targets.ndim == 1
+
+    def _split(self, rows: ArrayRows, rng: np.random.Generator) -> tuple[ArrayRows, ArrayRows | None]:
+        if self.validation_fraction is None:
+            return rows, None
+        fitted, held_out = train_test_split(
+            np.arange(rows.n_rows), test_size=self.validation_fraction, random_state=int(rng.integers(2**31))
+        )
+        return rows.subset(np.sort(fitted)), rows.subset(np.sort(held_out))
+
+    def _warm_network(self, rows: ArrayRows, scaling: Scaling) -> ReLUNetwork | None:
+        network = getattr(self, "network_", None) if self.warm_start else None
+        if network is None:
+            return None
+        shape = (rows.n_features, self.n_neurons, rows.n_outputs)
+        old = (network.n_features, network.n_neurons, network.n_outputs)
+        if shape != old:
+            raise ValueError(
+                "warm_start=True needs the numbers of inputs, neurons and outputs of the previous fit, "
+                f"{old}; got {shape}."
+            )
+        return scaling.unfold(replace(network, negative_slope=float(self.negative_slope)))
+
+
+def _in_raw_units(callback: Callable, scaling: Scaling) -> Callable:
+    def call(record: Record, network: ReLUNetwork) -> bool | None:
+        return callback(record, scaling.fold(network))
+
+    return call

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +129,13 @@ class ReLUNetwork:
         """
         norms = np.linalg.norm(self.A, axis=0)
         directions = self.A / np.where(norms > 0, norms, 1.0)
-        B, kept = self.B.copy(), []
+        B = self.B.copy()
+        kept: list[int] = []
         for j in range(self.n_neurons):
             if norms[j] == 0:
                 continue
-            gaps = np.linalg.norm(directions[:, kept] - directions[:, [j]], axis=0)
-            if len(kept) and gaps.min() <= tol:
+            gaps = np.linalg.norm(directions[:, np.array(kept, dtype=int)] - directions[:, [j]], axis=0)
+            if gaps.size and gaps.min() <= tol:
                 first = kept[int(gaps.argmin())]
                 B[first] += B[j] * (norms[j] / norms[first])
             else:
@@ -233,7 +233,8 @@ def activation(Z: NDArray, negative_slope: float) -> NDArray:
 
 def check_negative_slope(negative_slope: Any) -> None:
     """Raise ValueError unless ``negative_slope`` is a number in [0, 1)."""
-    if isinstance(negative_slope, bool) or not isinstance(negative_slope, Real) or not 0 <= negative_slope < 1:
+    number = isinstance(negative_slope, (int, float, np.number)) and not isinstance(negative_slope, bool)
+    if not number or not 0 <= negative_slope < 1:
         raise ValueError(f"negative_slope must be a number in [0, 1); got {negative_slope!r}.")
 
 

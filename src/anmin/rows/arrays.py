@@ -154,10 +154,23 @@ class ArrayRows:
         """Return the column moments of X and of y."""
         return _moments(self.X, self.w), _moments(self.Y, self.w)
 
-    def standardized(self, x_mean: NDArray, x_scale: NDArray, y_mean: NDArray, y_scale: NDArray) -> ArrayRows:
-        """Return new rows ((X − x_mean)/x_scale, (y − y_mean)/y_scale), computed in float64, of the same types."""
-        X = ((self.X - x_mean) / x_scale).astype(self.X.dtype, copy=False)
-        Y = ((self.Y - y_mean) / y_scale).astype(self.Y.dtype, copy=False)
+    def subset(self, index: NDArray) -> ArrayRows:
+        """Return the rows of these indices, with their weights."""
+        return ArrayRows(
+            self.X[index], self.Y[index], None if self.w is None else self.w[index], block_rows=self.block_rows
+        )
+
+    def standardized(
+        self,
+        x_mean: NDArray,
+        x_scale: NDArray,
+        y_mean: NDArray,
+        y_scale: NDArray,
+        dtype: str | np.dtype | type = np.float64,
+    ) -> ArrayRows:
+        """Return new rows ((X − x_mean)/x_scale, (y − y_mean)/y_scale), computed in float64 and kept as ``dtype``."""
+        X = ((self.X - x_mean) / x_scale).astype(dtype, copy=False)
+        Y = ((self.Y - y_mean) / y_scale).astype(dtype, copy=False)
         return ArrayRows(X, Y, self.w, block_rows=self.block_rows)
 
     def _totals(self) -> dict:

@@ -39,9 +39,9 @@ class Scaling:
         """Return the scaling that changes nothing."""
         return cls(np.zeros(n_features), np.ones(n_features), np.zeros(n_outputs), np.ones(n_outputs))
 
-    def apply(self, rows: ArrayRows) -> ArrayRows:
-        """Return the rows in scaled coordinates."""
-        return rows.standardized(self.x_mean, self.x_scale, self.y_mean, self.y_scale)
+    def apply(self, rows: ArrayRows, dtype: str = "float64") -> ArrayRows:
+        """Return the rows in scaled coordinates, kept as ``dtype``."""
+        return rows.standardized(self.x_mean, self.x_scale, self.y_mean, self.y_scale, dtype)
 
     def fold(self, network: ReLUNetwork) -> ReLUNetwork:
         """Return the network of raw coordinates that equals ``network`` in scaled ones."""

@@ -52,6 +52,10 @@ class Solution:
         record = self.history[self.best]
         return record.loss if np.isnan(record.validation_mse) else record.validation_mse
 
+    def with_status(self, status: Status) -> Solution:
+        """Return this solution with another account of how it ended."""
+        return replace(self, status=status)
+
 
 def solve(
     problem: Problem,

@@ -1,0 +1,5 @@
+"""What is done around a solver to find a deeper optimum."""
+
+from anmin.search.restarts import solve_with_restarts
+
+__all__ = ["solve_with_restarts"]

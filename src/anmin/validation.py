@@ -1,0 +1,102 @@
+"""Checks of what a user gives an estimator, with messages that say what was wrong and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+_FLOATS = [np.float64, np.float32]
+_MOST_COLUMNS_NAMED = 10
+
+
+def is_integer(value: Any, least: int) -> bool:
+    """Return whether ``value`` is an integer (not a boolean) of at least ``least``."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def is_number(value: Any, least: float = -np.inf) -> bool:
+    """Return whether ``value`` is a finite real number (not a boolean) of at least ``least``."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    return bool(np.isfinite(float(value))) and float(value) >= least
+
+
+def checked_inputs(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDArray:
+    """Return X as a finite float array (N, d); with ``reset`` its columns become the estimator's.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X has text, NaN, infinity, less than two rows (with ``reset``) or other columns than at fit.
+    """
+    try:
+        values: NDArray = validate_data(
+            estimator, X, reset=reset, ensure_all_finite=False, ensure_min_samples=2 if reset else 1, dtype=_FLOATS
+        )
+    except ValueError as error:
+        raise _in_plain_words("X", error) from None
+    _check_finite("X", values, getattr(estimator, "feature_names_in_", None))
+    return values
+
+
+def checked_targets(estimator: BaseEstimator, X: NDArray, y: ArrayLike | None) -> NDArray:
+    """Return y as a finite float array (N,) or (N, c) with as many rows as X.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If y is missing, has text, NaN, infinity, no column or another number of rows.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
+        )
+    names = column_names(y)
+    try:
+        values: NDArray = check_array(y, ensure_all_finite=False, ensure_2d=False, dtype=_FLOATS, input_name="y")
+    except ValueError as error:
+        raise _in_plain_words("y", error) from None
+    check_consistent_length(X, values)
+    _check_finite("y", values, names)
+    return values
+
+
+def column_names(table: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a data frame or series, if they are all text."""
+    columns = getattr(table, "columns", None)
+    names: list[Any] = [getattr(table, "name", None)] if columns is None else list(columns)
+    return tuple(names) if names and all(isinstance(name, str) for name in names) else None
+
+
+def _in_plain_words(name: str, error: ValueError) -> ValueError:
+    if "could not convert" in str(error) or "arrays of bytes/strings" in str(error):
+        return ValueError(
+            f"{name} must hold numbers only ({error}). Encode text first, with OneHotEncoder for example."
+        )
+    return error
+
+
+def _check_finite(name: str, values: NDArray, columns: Sequence[str] | None) -> None:
+    """Raise ValueError naming the columns with NaN or infinity, and how many of each."""
+    if np.isfinite(values).all():
+        return
+    table = values.reshape(len(values), -1)
+    n_nan = np.isnan(table).sum(axis=0)
+    n_inf = np.isinf(table).sum(axis=0)
+    found = []
+    for j in map(int, np.flatnonzero(n_nan + n_inf)):
+        counts = [f"{n_nan[j]} NaN"] * bool(n_nan[j]) + [f"{n_inf[j]} infinity"] * bool(n_inf[j])
+        label = str(j) if columns is None else repr(str(columns[j]))
+        found.append(f"column {label} ({', '.join(counts)})")
+    rest = len(found) - _MOST_COLUMNS_NAMED
+    listed = "; ".join(found[:_MOST_COLUMNS_NAMED]) + (f" and {rest} more columns" if rest > 0 else "")
+    raise ValueError(
+        f"Input {name} contains NaN or infinity: {listed}. Remove these rows, or fill the gaps with SimpleImputer "
+        f"for example."
+    )
