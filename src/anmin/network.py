@@ -112,7 +112,7 @@ class ReLUNetwork:
         σ is positively homogeneous, so (a_j, b_j) may be replaced by (t·a_j, b_j/t) for any t > 0. A neuron with
         a_j = 0 or b_j = 0 contributes nothing and gets both set to zero.
         """
-        a, b = np.linalg.norm(self.A, axis=0), np.linalg.norm(self.B, axis=1)
+        a, b = _norms(self.A, axis=0), _norms(self.B, axis=1)
         used = (a > 0) & (b > 0)
         norm = np.sqrt(a[used]) * np.sqrt(b[used])
         A, B = np.zeros_like(self.A), np.zeros_like(self.B)
@@ -127,7 +127,7 @@ class ReLUNetwork:
         each group is replaced by its first member, with output weights Σ_k b_k ‖a_k‖/‖a_first‖. The predictions
         change by at most ``tol`` times the joined weights; for identical directions only by rounding.
         """
-        norms = np.linalg.norm(self.A, axis=0)
+        norms = _norms(self.A, axis=0)
         directions = self.A / np.where(norms > 0, norms, 1.0)
         B = self.B.copy()
         kept: list[int] = []
@@ -236,6 +236,11 @@ def check_negative_slope(negative_slope: Any) -> None:
     number = isinstance(negative_slope, (int, float, np.number)) and not isinstance(negative_slope, bool)
     if not number or not 0 <= negative_slope < 1:
         raise ValueError(f"negative_slope must be a number in [0, 1); got {negative_slope!r}.")
+
+
+def _norms(weights: NDArray, axis: int) -> NDArray:
+    # hypot, because the square of a weight may overflow where the weight does not
+    return np.hypot.reduce(weights, axis=axis)
 
 
 def _weights(name: str, values: ArrayLike, dimensions: int) -> NDArray:
