@@ -1,11 +1,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from problems import CASES, Case
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep BLAS to one thread: on problems this small, threads that share the cores with other work cost more."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)

@@ -61,9 +61,9 @@ CASES = [
 
 def gates(X: NDArray, A: NDArray, negative_slope: float) -> NDArray:
     """Return G, entry by entry from its definition."""
-    return np.array(
-        [[1.0 if np.dot(np.r_[1.0, x], a) > 0 else negative_slope for a in A.T] for x in X]
-    ).reshape(len(X), A.shape[1])
+    return np.array([[1.0 if np.dot(np.r_[1.0, x], a) > 0 else negative_slope for a in A.T] for x in X]).reshape(
+        len(X), A.shape[1]
+    )
 
 
 def design(X: NDArray, G: NDArray, B: NDArray) -> NDArray:

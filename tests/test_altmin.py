@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import CASES, Case
 from scipy.optimize import linear_sum_assignment
 
 from anmin.history import Record
@@ -13,6 +12,7 @@ from anmin.rows import ArrayRows
 from anmin.solvers import AltMin, Anmin, Problem, solve
 from anmin.solvers.problem import State
 from anmin.solvers.systems import hidden_system
+from problems import CASES, Case
 
 
 def planted(d: int, h: int, n_rows: int, gamma: float, seed: int = 0):

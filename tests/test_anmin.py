@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from problems import CASES, Case, dense_loss, gates
 
 from anmin.history import Record, Status
 from anmin.objective import alpha_from_sum, sum_from_alpha
 from anmin.rows import ArrayRows
 from anmin.solvers import Anmin, Problem, solve
 from anmin.solvers.systems import hidden_system, output_layer
+from problems import CASES, Case, dense_loss, gates
 
 
 def run(case: Case, alpha=1e-3, seed=0, solver=None, rows=None, **options):
@@ -66,7 +68,7 @@ def test_iterations_follow_the_paper(case: Case):
         B, b0 = output(network.A)
         np.testing.assert_allclose(network.B, B, rtol=1e-7, atol=1e-7 * np.abs(B).max())
         np.testing.assert_allclose(network.b0, b0, rtol=1e-7, atol=1e-7 * np.abs(B).max())
-    for before, after in zip(networks, networks[1:], strict=False):
+    for before, after in pairwise(networks):
         G = gates(X, before.A, case.negative_slope)
         Phi = np.einsum("jk,ij,ip->ikjp", before.B, G, Xt).reshape(-1, h * p)
         W = np.repeat(weights, Y.shape[1])
@@ -104,7 +106,7 @@ def test_history_reports_every_quantity():
     assert np.all(history["condition_number"][1:] >= 1)
     assert set(history["branch"][1:]) == {"regular"}
     patterns = [network.pattern(X) for network in networks]
-    changes = [int(np.sum(a != b)) for a, b in zip(patterns, patterns[1:], strict=False)]
+    changes = [int(np.sum(a != b)) for a, b in pairwise(patterns)]
     assert history["pattern_changes"].tolist() == [0, *changes]
     assert history["dead_neurons"].tolist() == [int(np.sum(~pattern.any(axis=0))) for pattern in patterns]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import Case, dense_loss, design, gates
 
 from anmin.rows import ArrayRows
 from anmin.solvers import Anmin
 from anmin.solvers.systems import hidden_system, output_layer, solve_ridge
+from problems import Case, dense_loss, design, gates
 
 
 def hidden_problem(case: Case):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from problems import CASES
 
 from anmin.history import History, Record, Status
 from anmin.network import ReLUNetwork
@@ -15,6 +14,7 @@ from anmin.search import solve_with_restarts
 from anmin.solvers import SOLVERS, Anmin, Problem, solve
 from anmin.solvers.memory import available_bytes, check_memory
 from anmin.solvers.problem import State
+from problems import CASES
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ def test_predict_follows_the_formula_row_by_row(slope):
 
 def test_predict_in_blocks_equals_predict_by_row():
     network, X = random_network(h=64), inputs(n=10_000)
-    np.testing.assert_allclose(network.predict(X)[::997], np.vstack([network.predict(X[[i]]) for i in range(0, 10_000, 997)]))
+    np.testing.assert_allclose(
+        network.predict(X)[::997], np.vstack([network.predict(X[[i]]) for i in range(0, 10_000, 997)])
+    )
     assert network.predict(X[:0]).shape == (0, 2)
 
 
@@ -221,9 +223,14 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     path = tmp_path / "model.json"
     path.write_text("before")
     path.chmod(0o640)
-    with pytest.raises(RuntimeError), written_atomically(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail():
+        with written_atomically(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
     random_network().save(path)

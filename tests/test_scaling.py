@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import Case
 
 from anmin import ReLUNetwork
 from anmin.rows import ArrayRows, Scaling
+from problems import Case
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_scaled_columns_have_mean_zero_and_deviation_one(weighted):
     X, Y, w, _ = Case("scaled", weighted=weighted, n_outputs=2, scales=(1e-12, 1.0, 1e12)).data()
-    rows = ArrayRows(X + [1e-11, -3.0, 0.0], 100 * Y + 7, w)
+    rows = ArrayRows(X + np.array([1e-11, -3.0, 0.0]), 100 * Y + 7, w)
     scaled = Scaling.standard(rows).apply(rows)
     for values in (scaled.X, scaled.Y):
         np.testing.assert_allclose(np.average(values, axis=0, weights=w), 0, atol=1e-12)
@@ -52,7 +52,7 @@ def test_folding_gives_the_same_function_of_raw_inputs_and_unfolding_gives_back(
 
 
 def test_identity_changes_nothing():
-    X, Y, w, A = Case("identity").data()
+    X, Y, _, A = Case("identity").data()
     scaling = Scaling.identity(3, 1)
     scaled = scaling.apply(ArrayRows(X, Y))
     np.testing.assert_array_equal(scaled.X, X)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import CASES, Case, dense_loss, gates
 
 from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows
+from problems import CASES, Case, dense_loss, gates
 
 FIELDS = ("U", "V", "s", "n", "y_sum", "y_square", "active", "flips")
 

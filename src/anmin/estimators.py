@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal, Self, cast
@@ -282,7 +282,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _callbacks(self) -> list[Callable]:
         if self.callbacks is None:
             return []
-        return [self.callbacks] if callable(self.callbacks) else list(self.callbacks)
+        return list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
 
     def _rows(
         self, X: ArrayLike | ArrayRows, y: ArrayLike | None, sample_weight: ArrayLike | None

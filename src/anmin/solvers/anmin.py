@@ -130,4 +130,7 @@ class Anmin:
         statistics = problem.rows.statistics(A, problem.negative_slope, previous)
         output = statistics.output(A)
         B, b0 = output_layer(output, problem.alpha)
+        if not (np.isfinite(B).all() and np.isfinite(b0).all()):
+            network = ReLUNetwork(A, np.zeros_like(B), np.zeros_like(b0), problem.negative_slope)
+            return State(network, statistics, np.nan, record)
         return State.at(problem, ReLUNetwork(A, B, b0, problem.negative_slope), statistics, output, record)
