@@ -24,7 +24,7 @@ class ProgressBar:
     Parameters
     ----------
     total : int, optional
-        Largest number of iterations, if known.
+        Largest number of iterations, of all restarts together, if known.
     description : str, default "Fitting"
         Text before the bar.
     delay : float, default 1.0
@@ -36,8 +36,7 @@ class ProgressBar:
     def __init__(
         self, total: int | None = None, description: str = "Fitting", delay: float = 1.0, console: Console | None = None
     ) -> None:
-        self.delay = delay
-        self.total = total
+        self._delay = delay
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
@@ -49,9 +48,10 @@ class ProgressBar:
         self._task = self._progress.add_task(description, total=total, loss="–", mse="–")
         self._entered = time.perf_counter()
         self._shown = False
+        self._iterations = 0
 
     def __enter__(self) -> Self:
-        self._entered = time.perf_counter()
+        self._entered, self._iterations = time.perf_counter(), 0
         self._progress.reset(self._task)
         return self
 
@@ -64,9 +64,11 @@ class ProgressBar:
 
     def __call__(self, record: Record, network: ReLUNetwork) -> None:
         """Show a record; it never asks to stop."""
-        if not self._shown and time.perf_counter() - self._entered >= self.delay:
+        if not self._shown and time.perf_counter() - self._entered >= self._delay:
             self._progress.start()
             self._shown = True
+        # Counted here, because every restart numbers its iterations from 0.
+        self._iterations += record.iteration > 0
         self._progress.update(
-            self._task, completed=record.iteration, loss=f"{record.loss:.5g}", mse=f"{record.mse:.5g}"
+            self._task, completed=self._iterations, loss=f"{record.loss:.5g}", mse=f"{record.mse:.5g}"
         )

@@ -118,9 +118,9 @@ def _file_table(name: str, size: str, description: str) -> Entry:
     return Entry(partial(files.load_table, name=name), size, description, file=f"{folder}{name}.csv")
 
 
-def _sdf(shape: str, article: str = "a") -> Entry:
-    description = f"Signed distance to the outline of {article} {shape}, in pixels, negative inside."
-    return Entry(partial(generated.make_sdf, shape=shape), "16,384 × 2 -> 1", description, "generated")
+def _sdf(shape: str) -> Entry:
+    description = f"Signed distance to the outline of a {shape}, in pixels, negative inside."
+    return Entry(partial(generated.make_sdf, shape=shape), "10,000 × 2 -> 1", description, "generated")
 
 
 CATALOGUE: dict[str, Entry] = {

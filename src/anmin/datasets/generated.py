@@ -11,13 +11,13 @@ from anmin.network import ReLUNetwork
 Seed = int | np.random.Generator
 
 
-def make_sdf(shape: str = "cat", size: int = 128) -> Dataset:
+def make_sdf(shape: str = "cat", size: int = 100) -> Dataset:
     """Return the signed distance field of a plane shape with concave parts, sampled on a grid of pixels.
 
     Parameters
     ----------
     shape : {"cat", "crescent", "gear", "star"}, default "cat"
-    size : int, default 128
+    size : int, default 100
         Pixels along each side; the shape spans the square.
 
     Returns
