@@ -38,13 +38,13 @@ class Entry:
     file: str = ""
 
     def availability(self, name: str) -> str:
-        """Return where :func:`load` would find it now."""
+        """Return where :func:`load` finds it now: "generated", "bundled", "file", "OpenML" or, nowhere, "no file"."""
         if self.origin != "file":
             return self.origin
         folder = files.data_folder()
         if folder is not None and (folder / self.file).exists():
             return "file"
-        return "download from OpenML" if name in openml.SOURCES else f"needs {self.file}"
+        return "OpenML" if name in openml.SOURCES else "no file"
 
 
 def load(name: str, **options: Any) -> Dataset:
@@ -119,7 +119,7 @@ def _file_table(name: str, size: str, description: str) -> Entry:
 
 
 def _sdf(shape: str) -> Entry:
-    description = f"Signed distance to the outline of a {shape}, in pixels, negative inside."
+    description = f"Signed distance to the outline of a {shape}."
     return Entry(partial(generated.make_sdf, shape=shape), "10,000 × 2 -> 1", description, "generated")
 
 
@@ -129,45 +129,39 @@ CATALOGUE: dict[str, Entry] = {
     "sdf-gear": _sdf("gear"),
     "sdf-star": _sdf("star"),
     "sine_norm": Entry(generated.make_sine_norm, "10,000 × 3 -> 1", "y = sin(|x|²), x standard normal.", "generated"),
-    "planted": Entry(_planted, "10,000 × 5 -> 1", "The output of a known network of 8 ReLU neurons.", "generated"),
+    "planted": Entry(_planted, "10,000 × 5 -> 1", "The output of a known network of 8 neurons.", "generated"),
     "year_like": Entry(
         generated.make_year_like,
         "515,345 × 90 -> 1",
-        "Generated, with the size and ranges of YearPredictionMSD; not that data.",
+        "Generated, of the size of YearPredictionMSD.",
         "generated",
     ),
-    "diabetes": Entry(
-        _diabetes, "442 × 10 -> 1", "Progression of diabetes after a year, from ten measurements.", "bundled"
-    ),
-    "linnerud": Entry(
-        _linnerud, "20 × 3 -> 3", "Weight, waist and pulse of twenty men, from three exercises.", "bundled"
-    ),
-    "abalone": _file_table("abalone", "4,177 × 7 -> 1", "Rings (age) of abalones from sizes and weights, without sex."),
-    "bike_sharing": _file_table(
-        "bike_sharing", "17,379 × 13 -> 1", "Bicycles hired in an hour, from season and weather."
-    ),
-    "concrete": _file_table("concrete", "1,030 × 8 -> 1", "Compressive strength of concrete (MPa) from its mixture."),
-    "energy": _file_table("energy", "768 × 8 -> 1", "Heating load of simulated buildings from their geometry."),
+    "diabetes": Entry(_diabetes, "442 × 10 -> 1", "Progression of diabetes after a year.", "bundled"),
+    "linnerud": Entry(_linnerud, "20 × 3 -> 3", "Weight, waist and pulse of men from exercises.", "bundled"),
+    "abalone": _file_table("abalone", "4,177 × 7 -> 1", "Rings (age) of abalones from sizes and weights."),
+    "bike_sharing": _file_table("bike_sharing", "17,379 × 13 -> 1", "Bicycles hired in an hour, from the weather."),
+    "concrete": _file_table("concrete", "1,030 × 8 -> 1", "Strength of concrete (MPa) from its mixture."),
+    "energy": _file_table("energy", "768 × 8 -> 1", "Heating load of simulated buildings."),
     "power": _file_table("power", "9,568 × 4 -> 1", "Output of a power plant (MW) from the weather."),
     "protein": _file_table("protein", "45,730 × 9 -> 1", "Deviation of decoy protein structures (ångström)."),
     "wine_red": _file_table("wine_red", "1,599 × 11 -> 1", "Marks of red wines from chemical measurements."),
-    "yacht": _file_table("yacht", "308 × 6 -> 1", "Resistance of sailing yachts from their hulls and speed."),
+    "yacht": _file_table("yacht", "308 × 6 -> 1", "Resistance of sailing yachts."),
     "horse_sdf": Entry(
         files.load_horse_sdf,
         "73,080 × 2 -> 1",
-        "Signed distance to the outline of a horse, in pixels, negative inside.",
+        "Signed distance to the outline of a horse.",
         file="horse_sdf.npz",
     ),
     "patches": Entry(
         files.load_patches,
         "15,912 × 225 -> 225",
-        "15 × 15 patches of a photograph: clean ones (gray values 0 to 255) from noisy ones.",
+        "Clean patches of a photograph from noisy ones.",
         file="bsds_102061.png",
     ),
     "year_prediction_msd": Entry(
         files.load_year,
         "515,345 × 90 -> 1",
-        "Year of release of songs from their timbre (YearPredictionMSD).",
+        "Year of release of songs from their timbre.",
         file="YearPredictionMSD.txt",
     ),
 }

@@ -114,7 +114,7 @@ class Table:
                     if fields[place] not in nulls and not _is_number(fields[place]):
                         raise ValueError(
                             f"Column {name!r} of {self.path} must hold numbers; line {reader.line_num} has "
-                            f"{_shortened(fields[place])!r}."
+                            f"{_shortened(fields[place])!r}; encode it as numbers or leave the column out."
                         )
 
     def _read_parquet(self, names: Sequence[str]) -> pa.Table:
@@ -128,7 +128,7 @@ class Table:
                 example = next((value for value in column.to_pylist() if value is not None), None)
                 raise ValueError(
                     f"Column {name!r} of {self.path} must hold numbers; it holds {kind} such as "
-                    f"{_shortened(str(example))!r}."
+                    f"{_shortened(str(example))!r}; encode it as numbers or leave the column out."
                 )
             column = column.cast(pa.int8())
         column = column.cast(kind) if pa.types.is_dictionary(column.type) else column
@@ -195,6 +195,7 @@ def read_dataset(
     target: str | Sequence[str],
     *,
     weights: str | None = None,
+    ignored: Sequence[str] = (),
     encoding: str = "utf-8",
 ) -> tuple[Dataset, NDArray | None]:
     """Read a table with one or several target columns; all other columns are inputs.
@@ -207,6 +208,8 @@ def read_dataset(
         Name of the target column, or names of several.
     weights : str, optional
         Name of a column of row weights, which is then no input.
+    ignored : sequence of str, optional
+        Names of columns that are not read.
     encoding : str, default "utf-8"
 
     Returns
@@ -228,10 +231,14 @@ def read_dataset(
     extra = () if weights is None else (weights,)
     if weights in targets:
         raise ValueError(f"The column {weights!r} cannot hold both the target and the weights.")
-    table.require(targets + extra)
-    features = tuple(name for name in table.columns if name not in targets + extra)
+    used = targets + extra
+    table.require((*used, *ignored))
+    both = [name for name in ignored if name in used]
+    if both:
+        raise ValueError(f"The column {both[0]!r} cannot be both used and left out.")
+    features = tuple(name for name in table.columns if name not in used and name not in ignored)
     if not features:
-        raise ValueError(f"{path} has no column besides {', '.join(targets + extra)}; at least one input is needed.")
+        raise ValueError(f"{path} has no column besides {', '.join((*used, *ignored))}; at least one input is needed.")
     values = table.numbers(features + targets + extra)
     d, c = len(features), len(targets)
     y = values[:, d : d + c]
@@ -247,18 +254,26 @@ def read_dataset(
     return dataset, None if weights is None else values[:, d + c].copy()
 
 
+def csv_bytes(names: Sequence[str], values: ArrayLike) -> bytes:
+    """Return numbers (N, k) as the CSV text, in UTF-8, that :func:`write_csv` writes."""
+    values = np.asarray(values, dtype=np.float64)
+    table = pa.table([pa.array(column) for column in values.T], names=[str(i) for i in range(len(names))])
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(names)
+    out = io.BytesIO(header.getvalue().encode())
+    out.seek(0, io.SEEK_END)
+    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False))
+    return out.getvalue()
+
+
 def write_csv(path: str | os.PathLike, names: Sequence[str], values: ArrayLike) -> None:
     """Write numbers (N, k) as CSV with a header of k names; reading them gives the same float64 values.
 
     The file appears whole or not at all.
     """
-    values = np.asarray(values, dtype=np.float64)
-    table = pa.table([pa.array(column) for column in values.T], names=[str(i) for i in range(len(names))])
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(names)
-    with written_atomically(path) as temporary, temporary.open("wb") as file:
-        file.write(header.getvalue().encode())
-        pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=False))
+    content = csv_bytes(names, values)
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _open_csv(path: Path, encoding: str, header: bool) -> Table:
@@ -286,10 +301,12 @@ def _open_csv(path: Path, encoding: str, header: bool) -> Table:
 
 
 def _parquet(path: Path) -> pyarrow.dataset.Dataset:
-    dataset = pyarrow.dataset.dataset(path, format="parquet", exclude_invalid_files=False)
-    if not dataset.files:
-        raise ValueError(f"The folder {path} must hold Parquet files; it holds none.")
-    return dataset
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for ending in PARQUET_ENDINGS for file in path.rglob(f"*{ending}"))
+    if not files:
+        raise ValueError(f"The folder {path} must hold Parquet files ({', '.join(PARQUET_ENDINGS)}); it holds none.")
+    return pyarrow.dataset.dataset([str(file) for file in files], format="parquet")
 
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:

@@ -1,0 +1,5 @@
+"""The ``anmin`` command."""
+
+from anmin.cli.main import app
+
+__all__ = ["app"]

@@ -1,0 +1,140 @@
+"""Finding the rows that a command is to work on: in a file, or by the name of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anmin import datasets
+from anmin.datasets import Dataset
+from anmin.network import ReLUNetwork
+
+
+class Columns(Protocol):
+    """Named columns of numbers: a table in a file, or a data set."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        ...
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise ValueError unless there are these columns."""
+        ...
+
+    def numbers(self, names: Sequence[str]) -> NDArray:
+        """Return columns as float64 (N, number of names)."""
+        ...
+
+
+@dataclass(frozen=True)
+class NamedColumns:
+    """The columns of a data set of the catalogue, inputs first."""
+
+    dataset: Dataset
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the inputs and targets."""
+        return self.dataset.feature_names + self.dataset.target_names
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise ValueError unless there are these columns."""
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            raise ValueError(
+                f"The data set {self.dataset.name!r} has no column {missing[0]!r}; it has {', '.join(self.columns)}."
+            )
+
+    def numbers(self, names: Sequence[str]) -> NDArray:
+        """Return columns as float64 (N, number of names)."""
+        self.require(names)
+        values = np.column_stack([self.dataset.X, self.dataset.y])
+        return values[:, [self.columns.index(name) for name in names]]
+
+
+def is_dataset(data: str) -> bool:
+    """Return whether DATA names a data set of the catalogue rather than a file."""
+    return data in datasets.CATALOGUE and not Path(data).exists()
+
+
+def open_columns(data: str, encoding: str) -> Columns:
+    """Open a file or load a data set.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
+    if is_dataset(data):
+        return NamedColumns(datasets.load(data))
+    if not Path(data).exists():
+        raise FileNotFoundError(f"There is no file {data}, and no data set of that name (see: anmin datasets).")
+    return datasets.open_table(data, encoding=encoding)
+
+
+def named_columns(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a repeated or comma-separated option; the full name of a column is never split."""
+    names: list[str] = []
+    for item in given:
+        names += [item] if item in columns else [name.strip() for name in item.split(",") if name.strip()]
+    return tuple(names)
+
+
+def load_rows(
+    data: str, targets: Sequence[str], weights: str | None, ignored: Sequence[str], encoding: str
+) -> tuple[Dataset, NDArray | None]:
+    """Return what to fit: the rows of a file or data set, and their weights if there are any."""
+    source = open_columns(data, encoding)
+    named, left_out = named_columns(targets, source.columns), named_columns(ignored, source.columns)
+    if isinstance(source, NamedColumns):
+        if weights is not None or left_out:
+            raise ValueError(f"--weights and --ignore are for columns of a file; {data!r} is a named data set.")
+        return _with_targets(source, named or source.dataset.target_names), None
+    if not named:
+        shown = ", ".join(source.columns[:12]) + (", ..." if len(source.columns) > 12 else "")
+        raise ValueError(f"Name the column to predict with --target; {data} has {shown}.")
+    return datasets.read_dataset(data, named, weights=weights, ignored=left_out, encoding=encoding)
+
+
+def inputs_for(network: ReLUNetwork, source: Columns, data: str, excluded: Sequence[str] = ()) -> NDArray:
+    """Return the inputs of a network (N, d): by name, or by position if the model has no names.
+
+    By name, other columns are ignored and the order in the file does not matter.
+    """
+    if network.feature_names is not None:
+        source.require(network.feature_names)
+        return source.numbers(network.feature_names)
+    positions = [name for name in source.columns if name not in excluded]
+    if len(positions) != network.n_features:
+        raise ValueError(
+            f"The model has no column names and takes {network.n_features} inputs by position; "
+            f"{data} has {len(positions)} columns."
+        )
+    return source.numbers(positions)
+
+
+def _with_targets(source: NamedColumns, targets: tuple[str, ...]) -> Dataset:
+    dataset = source.dataset
+    wrong = [name for name in targets if name not in dataset.target_names]
+    if wrong:
+        raise ValueError(
+            f"The targets of the data set {dataset.name!r} are {', '.join(dataset.target_names)}; got {wrong[0]!r}."
+        )
+    if targets == dataset.target_names:
+        return dataset
+    y = source.numbers(targets)
+    return Dataset(
+        dataset.name,
+        dataset.X,
+        y[:, 0] if len(targets) == 1 else y,
+        dataset.feature_names,
+        targets,
+        dataset.description,
+        dataset.source,
+    )
