@@ -1,13 +1,10 @@
-"""Reading and writing tables of numbers: CSV files, Parquet files, and folders of Parquet files.
+"""Reading tables of numbers: CSV files, Parquet files, and folders of Parquet files.
 
 Every complaint is one sentence that says what was wrong, what was found and what to do.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,17 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.dataset
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from anmin.atomic import written_atomically
+from anmin.datasets import csv_files
 from anmin.datasets.dataset import Dataset
 
 PARQUET_ENDINGS = (".parquet", ".pq")
 CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
 _COMPRESSED = (".gz", ".bz2", ".zst")
-_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 _SHOWN_COLUMNS = 12
 
 
@@ -69,7 +64,7 @@ class Table:
             is not of the encoding, or there are no rows.
         """
         self.require(names)
-        table = self._read_csv(names) if self.delimiter else self._read_parquet(names)
+        table = self._read(names)
         if table.num_rows == 0:
             raise ValueError(f"{self.path} has column names but no rows.")
         out = np.empty((table.num_rows, len(names)))
@@ -78,46 +73,9 @@ class Table:
         self._check_finite(names, out)
         return out
 
-    def _read_csv(self, names: Sequence[str]) -> pa.Table:
-        options = pyarrow.csv.ReadOptions(
-            encoding=self.encoding, column_names=self.columns, skip_rows=1 if self.header else 0
-        )
-        wanted = pyarrow.csv.ConvertOptions(
-            include_columns=list(names), column_types=dict.fromkeys(names, pa.float64())
-        )
-        try:
-            return pyarrow.csv.read_csv(self.path, options, pyarrow.csv.ParseOptions(delimiter=self.delimiter), wanted)
-        except pa.ArrowInvalid as error:
-            # Arrow reads in parallel and does not say where; a plain reading finds the line.
-            self._explain_csv(names)
-            raise ValueError(f"{self.path} could not be read as CSV: {_one_line(error)}.") from None
-        except UnicodeError:
-            raise ValueError(_not_encoded(self.path, self.encoding)) from None
-
-    def _explain_csv(self, names: Sequence[str]) -> None:
-        """Raise ValueError for the first line that is ragged or has text where a number should be."""
-        places = [(name, self.columns.index(name)) for name in names]
-        nulls = set(pyarrow.csv.ConvertOptions().null_values)
-        with _text(self.path, self.encoding) as text:
-            reader = csv.reader(text, delimiter=self.delimiter)
-            if self.header:
-                next(reader, None)
-            for fields in reader:
-                if not fields:
-                    continue
-                if len(fields) != len(self.columns):
-                    raise ValueError(
-                        f"Line {reader.line_num} of {self.path} has {len(fields)} fields where the file has "
-                        f"{len(self.columns)} columns; give every line as many fields as there are columns."
-                    )
-                for name, place in places:
-                    if fields[place] not in nulls and not _is_number(fields[place]):
-                        raise ValueError(
-                            f"Column {name!r} of {self.path} must hold numbers; line {reader.line_num} has "
-                            f"{_shortened(fields[place])!r}; encode it as numbers or leave the column out."
-                        )
-
-    def _read_parquet(self, names: Sequence[str]) -> pa.Table:
+    def _read(self, names: Sequence[str]) -> pa.Table:
+        if self.delimiter:
+            return csv_files.read_columns(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
         with _parquet_errors(self.path):
             return _parquet(self.path).to_table(columns=list(names))
 
@@ -128,7 +86,7 @@ class Table:
                 example = next((value for value in column.to_pylist() if value is not None), None)
                 raise ValueError(
                     f"Column {name!r} of {self.path} must hold numbers; it holds {kind} such as "
-                    f"{_shortened(str(example))!r}; encode it as numbers or leave the column out."
+                    f"{csv_files.shortened(str(example))!r}; encode it as numbers or leave the column out."
                 )
             column = column.cast(pa.int8())
         column = column.cast(kind) if pa.types.is_dictionary(column.type) else column
@@ -141,12 +99,14 @@ class Table:
         j = int(bad.any(axis=0).argmax())
         infinite = int(np.isinf(values[:, j]).sum())
         missing = int(bad[:, j].sum()) - infinite
-        found = [f"{count} {what}" for count, what in ((missing, "missing"), (infinite, "infinite")) if count]
+        kinds = ((missing, "missing value"), (infinite, "infinite value"))
+        found = [csv_files.counted(count, kind) for count, kind in kinds if count]
         others = int(bad.any(axis=0).sum()) - 1
-        also = f" (and so have {others} other columns)" if others > 1 else " (and so has 1 other)" if others else ""
+        also = f" (and {csv_files.counted(others, 'other column')} too)" if others else ""
         raise ValueError(
-            f"Column {names[j]!r} of {self.path} has {' and '.join(found)} values among {len(values)}, the first in "
-            f"row {int(bad[:, j].argmax()) + 1}{also}; fill them in or remove those rows."
+            f"Column {names[j]!r} of {self.path} has {' and '.join(found)} in "
+            f"{csv_files.counted(len(values), 'row')}, the first in row {int(bad[:, j].argmax()) + 1}{also}; "
+            f"fill them in or remove those rows."
         )
 
 
@@ -176,7 +136,8 @@ def open_table(path: str | os.PathLike, *, encoding: str = "utf-8", header: bool
     if path.is_dir() or _ending(path) in PARQUET_ENDINGS:
         table = Table(path, _parquet_columns(path))
     elif _ending(path) in CSV_ENDINGS:
-        table = _open_csv(path, encoding, header)
+        columns, delimiter = csv_files.read_header(path, encoding, header)
+        table = Table(path, columns, encoding, delimiter, header)
     else:
         raise ValueError(
             f"{path} must be a CSV file ({', '.join(CSV_ENDINGS)}), a Parquet file "
@@ -254,52 +215,6 @@ def read_dataset(
     return dataset, None if weights is None else values[:, d + c].copy()
 
 
-def csv_bytes(names: Sequence[str], values: ArrayLike) -> bytes:
-    """Return numbers (N, k) as the CSV text, in UTF-8, that :func:`write_csv` writes."""
-    values = np.asarray(values, dtype=np.float64)
-    table = pa.table([pa.array(column) for column in values.T], names=[str(i) for i in range(len(names))])
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(names)
-    out = io.BytesIO(header.getvalue().encode())
-    out.seek(0, io.SEEK_END)
-    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False))
-    return out.getvalue()
-
-
-def write_csv(path: str | os.PathLike, names: Sequence[str], values: ArrayLike) -> None:
-    """Write numbers (N, k) as CSV with a header of k names; reading them gives the same float64 values.
-
-    The file appears whole or not at all.
-    """
-    content = csv_bytes(names, values)
-    with written_atomically(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def _open_csv(path: Path, encoding: str, header: bool) -> Table:
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise ValueError(
-            f"encoding must be the name of a text encoding, such as utf-8 or latin-1; got {encoding!r}."
-        ) from None
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty; it needs a line of column names and one line for each row.")
-    with _text(path, encoding) as text:
-        first = text.readline()
-        delimiter = next((mark for mark in _DELIMITERS if mark in first), ",")
-        names = next(csv.reader([first], delimiter=delimiter), [])
-    if not header:
-        return Table(path, tuple(str(i) for i in range(len(names))), encoding, delimiter, header)
-    names = [name.strip() for name in names]
-    if names and all(_is_number(name) for name in names):
-        raise ValueError(
-            f"The first line of {path} must hold the names of the columns; it holds only numbers "
-            f"({_shortened(first.strip())}); put a line of names above it."
-        )
-    return Table(path, tuple(names), encoding, delimiter, header)
-
-
 def _parquet(path: Path) -> pyarrow.dataset.Dataset:
     files = [path]
     if path.is_dir():
@@ -318,26 +233,10 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
 def _parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} could not be read as Parquet: {_one_line(error)}.") from None
-
-
-@contextmanager
-def _text(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
-    # Through Arrow, so that compressed files are opened as Arrow opens them; "utf-8-sig" also takes the byte-order
-    # mark that spreadsheets write.
-    if codecs.lookup(encoding).name == "utf-8":
-        encoding = "utf-8-sig"
-    try:
-        with pa.input_stream(str(path)) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
-            yield text
-    except UnicodeError:
-        raise ValueError(_not_encoded(path, encoding)) from None
-
-
-def _not_encoded(path: Path, encoding: str) -> str:
-    name = "utf-8" if encoding == "utf-8-sig" else encoding
-    return f"{path} is not {name} text; name its encoding, such as latin-1, utf-16 or cp1252."
+    except (pa.ArrowException, OSError):
+        raise ValueError(
+            f"{path} could not be read as Parquet; it may be damaged, or a file of another kind."
+        ) from None
 
 
 def _ending(path: Path) -> str:
@@ -347,23 +246,7 @@ def _ending(path: Path) -> str:
     return endings[-1] if endings else ""
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text  # which Python alone reads as part of a number
-
-
 def _column(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:_SHOWN_COLUMNS])
     more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
     return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

@@ -1,0 +1,216 @@
+"""Tables in files: the numbers come out unchanged, and everything that is wrong is said in one sentence."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from anmin.datasets import csv_bytes, open_table, read_dataset, write_csv
+
+
+def _write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def _sentence(error: pytest.ExceptionInfo) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    assert text.endswith((".", ")"))
+    return text
+
+
+@settings(deadline=None, max_examples=30)
+@given(arrays(np.float64, (3, 2), elements=st.floats(allow_nan=False, allow_infinity=False)))
+def test_written_numbers_are_read_back_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory, values: np.ndarray
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    write_csv(path, ("a, with a comma", 'b "quoted"'), values)
+    table = open_table(path)
+    assert table.columns == ("a, with a comma", 'b "quoted"')
+    np.testing.assert_array_equal(table.numbers(table.columns), values)
+
+
+def test_csv_bytes_are_what_is_written(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ("y",), [[1.5], [2.0]])
+    assert (tmp_path / "t.csv").read_bytes() == csv_bytes(("y",), [[1.5], [2.0]]) == b"y\n1.5\n2\n"
+
+
+def test_failed_write_leaves_no_file_and_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        write_csv(tmp_path / "none" / "t.csv", ("y",), [[1.0]])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_fields_may_be_separated_by_comma_semicolon_or_tab(tmp_path: Path, delimiter: str) -> None:
+    path = _write(tmp_path / "t.csv", "a,b,y\n1,2,3\n4,5,6\n".replace(",", delimiter))
+    dataset, weights = read_dataset(path, "y")
+    np.testing.assert_array_equal(dataset.X, [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(dataset.y, [3, 6])
+    assert weights is None
+    assert dataset.feature_names == ("a", "b")
+    assert dataset.source == "t.csv"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+def test_encodings_give_the_same_table(tmp_path: Path, encoding: str) -> None:
+    path = _write(tmp_path / "t.csv", "höhe,y\n1,2\n", encoding)
+    named = "utf-8" if encoding == "utf-8-sig" else encoding
+    assert read_dataset(path, "y", encoding=named)[0].feature_names == ("höhe",)
+
+
+def test_compressed_csv_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"a,y\n1,2\n"))
+    np.testing.assert_array_equal(read_dataset(path, "y")[0].X, [[1.0]])
+
+
+def test_several_targets_weights_and_ignored_columns(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", "u,name,a,w,v\n1,x,2,3,4\n5,y,6,7,8\n")
+    dataset, weights = read_dataset(path, ["v", "u"], weights="w", ignored=["name"])
+    np.testing.assert_array_equal(dataset.X, [[2], [6]])
+    np.testing.assert_array_equal(dataset.y, [[4, 1], [8, 5]])
+    assert dataset.target_names == ("v", "u")
+    assert weights is not None
+    np.testing.assert_array_equal(weights, [3, 7])
+
+
+def test_text_over_several_lines_in_an_ignored_column_is_no_obstacle(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", 'note,a,y\n"one\n, two",1,2\n"three",3,4\n')
+    np.testing.assert_array_equal(read_dataset(path, "y", ignored=["note"])[0].X, [[1], [3]])
+
+
+def test_parquet_file_and_folder_equal_csv(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((10, 3))
+    columns = dict(zip("aby", values.T, strict=True))
+    pa.parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for part in range(2):
+        rows = slice(5 * part, 5 * part + 5)
+        pa.parquet.write_table(pa.table({k: v[rows] for k, v in columns.items()}), folder / f"{part}.parquet")
+    (folder / "notes.md").write_text("not a table")
+    for path in (tmp_path / "t.parquet", folder):
+        dataset, _ = read_dataset(path, "y")
+        np.testing.assert_array_equal(dataset.X, values[:, :2])
+        np.testing.assert_array_equal(dataset.y, values[:, 2])
+
+
+def test_parquet_types_that_are_numbers_are_read(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "small": pa.array([1, 2], pa.int8()),
+            "flag": pa.array([True, False]),
+            "money": pa.array([1, 2], pa.decimal128(10, 2)),
+            "coded": pa.array([0.5, 0.25]).dictionary_encode(),
+            "y": pa.array([1.5, 2.5], pa.float32()),
+        }
+    )
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    dataset, _ = read_dataset(tmp_path / "t.parquet", "y")
+    np.testing.assert_array_equal(dataset.X, [[1, 1, 1, 0.5], [2, 0, 2, 0.25]])
+    assert dataset.y.dtype == np.float64
+
+
+BAD_CSV = {
+    "empty": ("", "is empty"),
+    "header only": ("a,y\n", "has column names but no rows"),
+    "empty first line": ("\na,y\n1,2\n", "first line of .* is empty"),
+    "numbers for names": ("1,2\n3,4\n", r"must hold the names of the columns; it holds only numbers \(1,2\)"),
+    "column without a name": ("a,,y\n1,2,3\n", "Column 2 of .* has no name"),
+    "name twice": ("a,a,y\n1,2,3\n", "two columns named 'a'"),
+    "target missing": ("a,b\n1,2\n", "has no column 'y'; the file has the columns 'a', 'b'"),
+    "no inputs": ("y\n1\n", "no column besides y; at least one input"),
+    "line too short": ("a,y\n1,2\n\n3\n4,5\n", "Line 4 of .* has 1 field where the file has 2 columns"),
+    "line too long": ("a,y\n1,2\n3,4,5\n", "Line 3 of .* has 3 fields where the file has 2 columns"),
+    "text": ("a,y\n1,2\n3,4\nfive,6\n", "Column 'a' of .* must hold numbers; line 4 has 'five'"),
+    "text after a quoted line break": ('a,b,y\n1,"2\n",3\n1,2,z\n', "Column 'y' of .* line 4 has 'z'"),
+    "missing values": (
+        "a,b,y\n1,,2\n3,NA,4\n5,6,7\n",
+        "Column 'b' of .* has 2 missing values in 3 rows, the first in row 1",
+    ),
+    "not a number": ("a,y\n1,2\nnan,4\n", "Column 'a' of .* has 1 missing value in 2 rows, the first in row 2"),
+    "infinity": ("a,y\n1,2\n1,-inf\n", "Column 'y' of .* has 1 infinite value in 2 rows"),
+    "several bad columns": ("a,b,y\n,,1\n1,2,3\n", "Column 'a' .*and 1 other column too"),
+    "binary": ("a,y\n1,\0\n", "Column 'y' of .* must hold numbers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_bad_csv_is_explained_in_one_sentence(tmp_path: Path, case: str) -> None:
+    text, expected = BAD_CSV[case]
+    path = _write(tmp_path / "t.csv", text)
+    with pytest.raises(ValueError, match=expected) as error:
+        read_dataset(path, "y")
+    assert str(path) in _sentence(error)
+
+
+def test_numbers_are_found_wrong_far_into_a_file(tmp_path: Path) -> None:
+    # Beyond the block from which types would be inferred.
+    lines = ["1,2"] * 300_000
+    lines[250_000] = "1,abc"
+    path = _write(tmp_path / "t.csv", "a,y\n" + "\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"Column 'y' of .* line 250002 has 'abc'"):
+        read_dataset(path, "y")
+
+
+def test_wrong_encoding_is_named(tmp_path: Path) -> None:
+    for text in ("höhe,y\n1,2\n", "a,y\n1,2\né,3\n"):
+        path = _write(tmp_path / "t.csv", text, "latin-1")
+        with pytest.raises(ValueError, match="is not utf-8 text; name its encoding"):
+            read_dataset(path, "y")
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "rot13"])
+def test_unknown_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = _write(tmp_path / "t.csv", "a,y\n1,2\n")
+    with pytest.raises(ValueError, match=f"got '{encoding}'|'{encoding}' is not a text encoding"):
+        read_dataset(path, "y", encoding=encoding)
+
+
+def test_missing_file_folder_without_parquet_and_other_kinds(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        open_table(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="must hold Parquet files"):
+        open_table(tmp_path)
+    with pytest.raises(ValueError, match="must be a CSV file"):
+        open_table(_write(tmp_path / "t.xlsx", "a,y\n1,2\n"))
+    with pytest.raises(ValueError, match="could not be read as Parquet") as error:
+        open_table(_write(tmp_path / "t.parquet", "PAR1 is not enough"))
+    _sentence(error)
+
+
+def test_text_and_gaps_in_parquet_are_explained(tmp_path: Path) -> None:
+    table = pa.table({"s": ["u", "v"], "a": [1.0, None], "y": [1.0, 2.0]})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"Column 's' of .* it holds string such as 'u'"):
+        read_dataset(tmp_path / "t.parquet", "y")
+    with pytest.raises(ValueError, match=r"Column 'a' of .* has 1 missing value in 2 rows, the first in row 2"):
+        read_dataset(tmp_path / "t.parquet", "y", ignored=["s"])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"target": []}, "At least one target column"),
+        ({"target": ["y", "y"]}, "may be named once"),
+        ({"target": "y", "weights": "y"}, "cannot hold both"),
+        ({"target": "y", "weights": "w"}, "has no column 'w'"),
+        ({"target": "y", "ignored": ["y"]}, "cannot be both used and left out"),
+        ({"target": "y", "ignored": ["z"]}, "has no column 'z'"),
+    ],
+)
+def test_contradictory_choices_of_columns_are_refused(tmp_path: Path, options: dict, expected: str) -> None:
+    path = _write(tmp_path / "t.csv", "a,y\n1,2\n")
+    with pytest.raises(ValueError, match=expected):
+        read_dataset(path, **options)
