@@ -305,7 +305,7 @@ def test_variants_differ_where_systems_are_degenerate(degenerate: Split) -> None
     assert runs["stop"].iterations <= runs["algorithm 1"].iterations
     assert runs["stop"].extra["degenerate"] == 1
     assert all(np.isfinite(run.train_mse) for run in runs.values())
-    text = ablation.ablation_table(list(runs.values()))
+    text = ablation.ablation_table("bike_sharing", list(runs.values()))
     assert text.count("\n| ") == 1 + len(runs)
 
 
@@ -341,11 +341,11 @@ def test_simulation_scores_on_fresh_rows_with_their_own_targets() -> None:
     assert abs(split.y_train.mean()) < 1e-14
 
 
-def test_simulation_table_has_a_row_for_each_setting(tmp_path: Path) -> None:
-    settings = [(1, 60), (2, 60)]
-    runs = simulation.simulate(tmp_path, 2, methods=["ANMIN"], settings=settings, quick=True, report=lambda _: None)
+def test_simulation_table_has_a_row_for_each_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "SETTINGS", {"a": (1, 60), "b": (2, 60)})
+    runs = simulation.simulate(tmp_path, 2, methods=["ANMIN"], names=["a", "b"], quick=True, report=lambda _: None)
     assert [len(found) for found in runs.values()] == [2, 2]
-    text = simulation.simulation_table(runs)
+    text = simulation.simulation_table(simulation.stored(tmp_path, quick=True))
     assert text.count("| 1 | 60 |") == 2
     assert text.count("| 2 | 60 |") == 2
 
@@ -373,6 +373,7 @@ def test_unknown_names_end_with_one_sentence_and_code_2(tmp_path: Path) -> None:
         ["table4", "--methods", "Adma"],
         ["table5", "--datasets", "nothing"],
         ["simulation", "--methods", "Adma"],
+        ["simulation", "--datasets", "nothing"],
     ):
         result = CliRunner().invoke(app, [*arguments, "--results", str(tmp_path / "results")])
         assert result.exit_code == 2

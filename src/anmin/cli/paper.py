@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -71,21 +71,23 @@ def table5(
         from anmin.lab import ablation
 
         folder = _folder(results, quick)
-        (name,) = _names(datasets, (ablation.DATASET,))[:1]
-        runs = ablation.ablate(
-            folder,
-            splits or (1 if quick else 10),
-            dataset=name,
-            variants=_names(methods, tuple(ablation.VARIANTS)),
-            quick=quick,
-            report=console.print,
-        )
-        _write(console, folder / "table5.md", ablation.ablation_table(runs))
+        for name in _names(datasets, (ablation.DATASET,)):
+            ablation.ablate(
+                folder,
+                splits or (1 if quick else 10),
+                dataset=name,
+                variants=_names(methods, tuple(ablation.VARIANTS)),
+                quick=quick,
+                report=console.print,
+            )
+            table = ablation.ablation_table(name, ablation.stored(folder, name, quick=quick))
+            _write(console, folder / f"table5{'' if name == ablation.DATASET else '-' + name}.md", table)
 
 
 @app.command()
 def simulation(
     splits: Splits = None,
+    datasets: Datasets = None,
     methods: Methods = None,
     results: Results = _FOLDER,
     quick: Quick = False,
@@ -95,14 +97,15 @@ def simulation(
         from anmin.lab import simulation as study
 
         folder = _folder(results, quick)
-        runs = study.simulate(
+        study.simulate(
             folder,
             splits or (1 if quick else 5),
             methods=_names(methods, study.METHOD_NAMES),
+            names=_names(datasets, tuple(study.SETTINGS)),
             quick=quick,
             report=console.print,
         )
-        _write(console, folder / "simulation.md", study.simulation_table(runs))
+        _write(console, folder / "simulation.md", study.simulation_table(study.stored(folder, quick=quick)))
 
 
 @app.command()
@@ -121,7 +124,7 @@ def figures(
 
         import_matplotlib()  # before any work
         folder = _folder(results, quick)
-        runs = comparison.compare(
+        comparison.compare(
             folder,
             _names(datasets, protocol.DEFAULT_DATASETS),
             _names(methods, comparison.METHOD_NAMES),
@@ -129,19 +132,26 @@ def figures(
             quick=quick,
             report=console.print,
         )
-        simulated = study.simulate(folder, splits or (1 if quick else 5), quick=quick, report=console.print)
+        study.simulate(folder, splits or 1, quick=quick, report=console.print)
+        runs, simulated = comparison.stored(folder, quick=quick), study.stored(folder, quick=quick)
         for path in draw_all(folder / "figures", runs, simulated):
             console.print(f"Wrote {path}.")
 
 
 def _comparison(
-    part: str, name: str, splits: int | None, datasets: str | None, methods: str | None, results: Path, quick: bool
+    part: Literal["train", "test"],
+    name: str,
+    splits: int | None,
+    datasets: str | None,
+    methods: str | None,
+    results: Path,
+    quick: bool,
 ) -> None:
     with _plain_errors() as console:
         from anmin.lab import comparison, protocol, tables
 
         folder = _folder(results, quick)
-        runs = comparison.compare(
+        comparison.compare(
             folder,
             _names(datasets, protocol.DEFAULT_DATASETS),
             _names(methods, comparison.METHOD_NAMES),
@@ -149,7 +159,8 @@ def _comparison(
             quick=quick,
             report=console.print,
         )
-        _write(console, folder / f"{name}.md", tables.comparison_table(runs, "train" if part == "train" else "test"))
+        # All that is stored is shown, so that adding one method or data set does not take the others away.
+        _write(console, folder / f"{name}.md", tables.comparison_table(comparison.stored(folder, quick=quick), part))
 
 
 def _folder(results: Path, quick: bool) -> Path:

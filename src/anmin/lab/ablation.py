@@ -152,8 +152,21 @@ def ablate(
     """Run the variants in float32, and Algorithm 1 in float64, on the first splits, as far as the file lacks them."""
     protocol.check_names("data set", [dataset], STUDIES)
     protocol.check_names("variant", list(variants), VARIANTS)
-    file = RunFile(folder / f"{STUDY}-{dataset}.json", STUDY, dataset)
-    return complete(file, _jobs(dataset, variants, n_splits, 3 if quick else 30), report)
+    return complete(run_file(folder, dataset), _jobs(dataset, variants, n_splits, quick), report)
+
+
+def stored(folder: Path, dataset: str = DATASET, *, quick: bool = False) -> list[Run]:
+    """Return all runs in ``folder`` that were made with the settings of today."""
+    wanted = {
+        _label(name, dtype): _settings(STUDIES[dataset].n_neurons, dtype, _iterations(quick))
+        for name, dtype in _cases(tuple(VARIANTS))
+    }
+    return run_file(folder, dataset).matching(wanted)
+
+
+def run_file(folder: Path, dataset: str) -> RunFile:
+    """Return the file of the ablation on a data set."""
+    return RunFile(folder / f"{STUDY}-{dataset}.json", STUDY, dataset)
 
 
 def run_variant(
@@ -202,12 +215,13 @@ def run_variant(
     )
 
 
-def ablation_table(runs: Sequence[Run]) -> str:
-    """Return the Markdown of the ablation."""
+def ablation_table(dataset: str, runs: Sequence[Run]) -> str:
+    """Return the Markdown of the ablation on a data set."""
+    numbers = published.ABLATION if dataset == DATASET else {}
     rows = {row.method: row for row in tables.summarise([run for run in runs if "float32" in run.method], "train")}
     double = [run for run in runs if "float64" in run.method]
     lines = [
-        "# Degenerate systems: the paper's ablation on bike sharing",
+        f"# Degenerate systems: the paper's ablation on {STUDIES[dataset].title.lower()}",
         "",
         "Training error after 30 iterations, mean (standard deviation) over the splits, with the hidden layer's system "
         "formed in float64, rounded to float32 and solved in float32. **Bold**: not worse than the best by a paired "
@@ -220,7 +234,7 @@ def ablation_table(runs: Sequence[Run]) -> str:
         label = _label(variant.name, "float32")
         if label not in rows:
             continue
-        row, paper = rows[label], published.ABLATION.get(variant.name)
+        row, paper = rows[label], numbers.get(variant.name)
         error = tables.formatted(row.mean, row.deviation)
         lines.append(
             f"| {variant.title} | {row.n_splits} | {f'**{error}**' if row.not_worse else error} "
@@ -237,16 +251,22 @@ def ablation_table(runs: Sequence[Run]) -> str:
 
 
 def _jobs(
-    dataset: str, variants: Sequence[str], n_splits: int, iterations: int
+    dataset: str, variants: Sequence[str], n_splits: int, quick: bool
 ) -> Iterator[tuple[str, int, dict, Callable[[], Run]]]:
-    n_neurons = STUDIES[dataset].n_neurons
-    cases: list[tuple[str, Precision]] = [(name, "float32") for name in variants]
-    if "algorithm 1" in variants:
-        cases.append(("algorithm 1", "float64"))
-    for name, dtype in cases:
+    n_neurons, iterations = STUDIES[dataset].n_neurons, _iterations(quick)
+    for name, dtype in _cases(variants):
         for split in range(n_splits):
             make = partial(_run, dataset, VARIANTS[name], n_neurons, split, dtype, iterations)
             yield _label(name, dtype), split, _settings(n_neurons, dtype, iterations), make
+
+
+def _cases(variants: Sequence[str]) -> list[tuple[str, Precision]]:
+    double: list[tuple[str, Precision]] = [("algorithm 1", "float64")] if "algorithm 1" in variants else []
+    return [*((name, "float32") for name in variants), *double]
+
+
+def _iterations(quick: bool) -> int:
+    return 3 if quick else 30
 
 
 def _run(

@@ -58,6 +58,17 @@ def compare(
     return found
 
 
+def stored(folder: Path, *, quick: bool = False) -> dict[str, list[Run]]:
+    """Return all runs in ``folder`` that were made with the settings of today, for each data set that has any."""
+    found = {}
+    for name, study in STUDIES.items():
+        methods = paper_methods(study.sgd_rate, quick=quick)
+        wanted = {method: settings(methods[method], study.n_neurons) for method in METHOD_NAMES}
+        if runs := run_file(folder, name).matching(wanted):
+            found[name] = runs
+    return found
+
+
 def run_file(folder: Path, name: str) -> RunFile:
     """Return the file of the comparison on a data set."""
     return RunFile(folder / f"{STUDY}-{name}.json", STUDY, name)
@@ -72,7 +83,7 @@ def measure(method_name: str, method: Method, split: Split, n_neurons: int, seed
     return Run(
         method=method_name,
         split=seed,
-        settings={**method.settings(), "n_neurons": n_neurons},
+        settings=settings(method, n_neurons),
         train_mse=train_mse,
         test_mse=test_mse,
         train_r2=train_r2,
@@ -87,6 +98,11 @@ def measure(method_name: str, method: Method, split: Split, n_neurons: int, seed
     )
 
 
+def settings(method: Method, n_neurons: int) -> dict:
+    """Return all that determines a run besides the data."""
+    return {**method.settings(), "n_neurons": n_neurons}
+
+
 def _jobs(
     name: str, methods: Sequence[str], n_splits: int, quick: bool
 ) -> Iterator[tuple[str, int, dict, Callable[[], Run]]]:
@@ -94,9 +110,13 @@ def _jobs(
     available = paper_methods(study.sgd_rate, quick=quick)
     for method_name in methods:
         method = available[method_name]
-        settings = {**method.settings(), "n_neurons": study.n_neurons}
         for split in range(n_splits):
-            yield method_name, split, settings, partial(_run, name, method_name, method, study.n_neurons, split)
+            yield (
+                method_name,
+                split,
+                settings(method, study.n_neurons),
+                partial(_run, name, method_name, method, study.n_neurons, split),
+            )
 
 
 def _run(name: str, method_name: str, method: Method, n_neurons: int, split: int) -> Run:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -94,14 +94,20 @@ class RunFile:
         """
         return self._read()[1]
 
+    def matching(self, settings: Mapping[str, dict]) -> list[Run]:
+        """Return the runs whose method has these settings, in the order of the methods there and of the splits."""
+        runs = self.runs()
+        found = []
+        for method, wanted in settings.items():
+            # Settings are compared as JSON has them: tuples become lists, keys text.
+            stored = json.loads(json.dumps(wanted))
+            own = [run for run in runs if run.method == method and run.settings == stored]
+            found += sorted(own, key=lambda run: run.split)
+        return found
+
     def find(self, method: str, split: int, settings: dict) -> Run | None:
         """Return the run of a method on a split with these settings, or None."""
-        # Settings are compared as JSON has them: tuples become lists, keys text.
-        wanted = json.loads(json.dumps(settings))
-        for run in self.runs():
-            if run.method == method and run.split == split and run.settings == wanted:
-                return run
-        return None
+        return next((run for run in self.matching({method: settings}) if run.split == split), None)
 
     def add(self, run: Run) -> None:
         """Add a run made in this environment; one of the same method and split with other settings is replaced."""

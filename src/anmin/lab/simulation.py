@@ -16,7 +16,7 @@ import numpy as np
 
 from anmin import datasets
 from anmin.lab import protocol, tables
-from anmin.lab.comparison import measure
+from anmin.lab.comparison import measure, settings
 from anmin.lab.methods import Method, paper_methods
 from anmin.lab.protocol import Split
 from anmin.lab.results import Run, RunFile, complete
@@ -30,6 +30,8 @@ METHOD_NAMES = ("SGD", "Adam", "L-BFGS", "ANMIN")
 _SGD_RATE = 0.03
 
 Setting = tuple[int, int]
+#: Numbers of inputs and rows by the names that the command line takes.
+SETTINGS: dict[str, Setting] = {f"sine-d{d}-n{n}": (d, n) for d, n in product(DIMENSIONS, ROWS)}
 
 
 def simulate(
@@ -37,20 +39,20 @@ def simulate(
     n_seeds: int = 5,
     *,
     methods: Sequence[str] = METHOD_NAMES,
-    settings: Sequence[Setting] = tuple(product(DIMENSIONS, ROWS)),
+    names: Sequence[str] = tuple(SETTINGS),
     quick: bool = False,
     report: Callable[[str], None] = print,
-) -> dict[Setting, list[Run]]:
+) -> dict[str, list[Run]]:
     """Run the methods on sets drawn by seeds 0 to ``n_seeds − 1``, as far as the files in ``folder`` lack them.
 
     Parameters
     ----------
     folder : Path
-        Where ``simulation-sine-dD-nN.json`` is read and written.
+        Where ``simulation-NAME.json`` is read and written.
     n_seeds : int, default 5
     methods : sequence of str
-    settings : sequence of (int, int)
-        Numbers of inputs and of training rows; there are as many test rows.
+    names : sequence of str
+        Keys of :data:`SETTINGS`. There are as many test rows as training rows.
     quick : bool, default False
         A tenth of the epochs and iterations.
     report : callable
@@ -58,13 +60,22 @@ def simulate(
     """
     available = paper_methods(_SGD_RATE, quick=quick)
     protocol.check_names("method", list(methods), available)
+    protocol.check_names("data set", list(names), SETTINGS)
     chosen = {name: available[name] for name in methods}
-    return {(d, n): complete(run_file(folder, d, n), _jobs(d, n, chosen, n_seeds), report) for d, n in settings}
+    return {name: complete(run_file(folder, name), _jobs(name, chosen, n_seeds), report) for name in names}
 
 
-def run_file(folder: Path, d: int, n: int) -> RunFile:
-    """Return the file of the simulation with ``d`` inputs and ``n`` rows."""
-    return RunFile(folder / f"{STUDY}-sine-d{d}-n{n}.json", STUDY, f"sine-d{d}-n{n}")
+def stored(folder: Path, *, quick: bool = False) -> dict[Setting, list[Run]]:
+    """Return all runs in ``folder`` that were made with the settings of today, for each setting that has any."""
+    methods = paper_methods(_SGD_RATE, quick=quick)
+    wanted = {method: settings(methods[method], N_NEURONS) for method in METHOD_NAMES}
+    found = {setting: run_file(folder, name).matching(wanted) for name, setting in SETTINGS.items()}
+    return {setting: runs for setting, runs in found.items() if runs}
+
+
+def run_file(folder: Path, name: str) -> RunFile:
+    """Return the file of the simulation of that name."""
+    return RunFile(folder / f"{STUDY}-{name}.json", STUDY, name)
 
 
 def draw(d: int, n: int, seed: int) -> Split:
@@ -106,13 +117,11 @@ def _cell(row: tables.Row) -> str:
     return f"**{error}**" if row.not_worse else error
 
 
-def _jobs(
-    d: int, n: int, methods: Mapping[str, Method], n_seeds: int
-) -> Iterator[tuple[str, int, dict, Callable[[], Run]]]:
-    for name, method in methods.items():
-        settings = {**method.settings(), "n_neurons": N_NEURONS}
+def _jobs(name: str, methods: Mapping[str, Method], n_seeds: int) -> Iterator[tuple[str, int, dict, Callable[[], Run]]]:
+    for method_name, method in methods.items():
         for seed in range(n_seeds):
-            yield name, seed, settings, partial(_run, d, n, name, method, seed)
+            make = partial(_run, *SETTINGS[name], method_name, method, seed)
+            yield method_name, seed, settings(method, N_NEURONS), make
 
 
 def _run(d: int, n: int, name: str, method: Method, seed: int) -> Run:
