@@ -15,10 +15,7 @@ class Status(Enum):
     """How a fit ended; the value says what happened and what to try."""
 
     CONVERGED = "The loss changed by less than tol between two iterations."
-    SCHEDULE_DONE = (
-        "The method ran the number of iterations that it prescribes, without a test of convergence having been met. "
-        "Set max_iter to run more."
-    )
+    SCHEDULE_DONE = "The method ran all the iterations it prescribes; the loss still moved. Set max_iter to run more."
     MAX_ITER = "The fit stopped at max_iter iterations before the loss settled. Increase max_iter, or tol."
     MAX_TIME = "The fit stopped at max_time seconds before the loss settled. Increase max_time for a better network."
     INTERRUPTED = "The fit was interrupted; the best network so far was kept. warm_start=True continues."
