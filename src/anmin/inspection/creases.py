@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.inspection.plane import Plane, crease_segments
-from anmin.inspection.plotting import colour_range, new_axes
+from anmin.inspection.plotting import colour_range, label, new_axes
 from anmin.network import ReLUNetwork
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class CreaseDisplay:
         axes[-1].set_title(f"network of {self.network.n_neurons} neurons")
         names = self.network.output_names
         axes[-1].figure.colorbar(
-            image, ax=axes, label=None if names is None else names[self.output], shrink=0.9, pad=0.02
+            image, ax=axes, label=None if names is None else label(names[self.output]), shrink=0.9, pad=0.02
         )
         self.axes_, self.figure_ = axes, axes[-1].figure
         return self

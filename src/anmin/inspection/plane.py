@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.inspection.plotting import label
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -99,8 +101,8 @@ class Plane:
             ax.set_aspect("equal")
         else:
             ax.set_aspect("auto")
-        ax.set_xlabel(self.names[order[0]])
-        ax.set_ylabel(self.names[order[1]])
+        ax.set_xlabel(label(self.names[order[0]]))
+        ax.set_ylabel(label(self.names[order[1]]))
 
 
 def crease_segments(A: NDArray, low: Sequence[float], high: Sequence[float]) -> tuple[NDArray, NDArray]:

@@ -31,6 +31,12 @@ def new_axes(count: int = 1, width: float = 4.6, height: float = 3.8) -> list[Ax
     return list(axes[0])
 
 
+def label(name: str) -> str:
+    """Return the name of a column as Matplotlib text: a dollar sign is no formula, and long names are cut."""
+    short = name if len(name) <= 40 else name[:37] + "..."
+    return short.replace("$", r"\$")
+
+
 def colour_range(values: NDArray) -> dict[str, Any]:
     """Return cmap, vmin and vmax for a field: diverging about 0 if it has both signs, else sequential.
 

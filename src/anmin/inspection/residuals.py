@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anmin.inspection.plotting import ACCENT, MUTED, new_axes
+from anmin.inspection.plotting import ACCENT, MUTED, label, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,6 +45,7 @@ class ResidualsDisplay:
                 f"got {self.y.shape} and {self.predictions.shape}."
             )
         self.name = name
+        self._label = label(name)
 
     @classmethod
     def from_estimator(
@@ -108,7 +109,7 @@ class ResidualsDisplay:
             )
             ax.figure.colorbar(counts, ax=ax, label="rows", shrink=0.9)
         ax.plot([low, high], [low, high], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
-        ax.set(xlim=(low, high), ylim=(low, high), xlabel=f"actual {self.name}", ylabel=f"predicted {self.name}")
+        ax.set(xlim=(low, high), ylim=(low, high), xlabel=f"actual {self._label}", ylabel=f"predicted {self._label}")
         ax.set_aspect("equal")
 
     def _draw_histogram(self, ax: Axes) -> None:
@@ -119,7 +120,7 @@ class ResidualsDisplay:
         ax.hist(inside, bins=int(np.clip(np.sqrt(len(residuals)), 10, 60)), range=(-reach, reach), color=ACCENT)
         ax.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         beyond = len(residuals) - len(inside)
-        ax.set(xlabel=f"residual of {self.name} (predicted − actual)", ylabel="rows", xlim=(-reach, reach))
+        ax.set(xlabel=f"residual of {self._label} (predicted − actual)", ylabel="rows", xlim=(-reach, reach))
         if beyond:
             ax.set_title(
                 f"{beyond:,} row{'s' if beyond > 1 else ''} beyond ±{reach:.3g}", fontsize="small", color=MUTED
