@@ -139,7 +139,9 @@ CATALOGUE: dict[str, Entry] = {
     "diabetes": Entry(_diabetes, "442 × 10 -> 1", "Progression of diabetes after a year.", "bundled"),
     "linnerud": Entry(_linnerud, "20 × 3 -> 3", "Weight, waist and pulse of men from exercises.", "bundled"),
     "abalone": _file_table("abalone", "4,177 × 7 -> 1", "Rings (age) of abalones from sizes and weights."),
-    "bike_sharing": _file_table("bike_sharing", "17,379 × 13 -> 1", "Bicycles hired in an hour, from the weather."),
+    "bike_sharing": _file_table(
+        "bike_sharing", "17,379 × 13 -> 1", "Bicycles hired in an hour, from time and weather."
+    ),
     "concrete": _file_table("concrete", "1,030 × 8 -> 1", "Strength of concrete (MPa) from its mixture."),
     "energy": _file_table("energy", "768 × 8 -> 1", "Heating load of simulated buildings."),
     "power": _file_table("power", "9,568 × 4 -> 1", "Output of a power plant (MW) from the weather."),

@@ -108,6 +108,8 @@ class LossCurveDisplay:
             )
             ax.set_yscale("log")
             _readable_ticks(ax, y)
+        if against == "iteration":
+            ax.locator_params(axis="x", integer=True)
         ax.set_xlabel(_LABELS[against])
         ax.set_ylabel(_LABELS[quantity])
         ax.spines[["top", "right"]].set_visible(False)
@@ -122,13 +124,11 @@ class LossCurveDisplay:
 
 
 def _readable_ticks(ax: Axes, y: NDArray) -> None:
-    """Label a logarithmic axis with plain numbers where it spans less than a decade or two."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    """Label a logarithmic axis with plain numbers where it spans less than two decades."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     span = float(np.nanmax(y) / np.nanmin(y))
     if span < 100:
-        ax.yaxis.set_major_locator(
-            LogLocator(subs=(1, 2, 5) if span >= 5 else tuple(np.arange(1, 10, 0.5 if span < 2 else 1)))
-        )
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if span >= 8 else MaxNLocator(6))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
