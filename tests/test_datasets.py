@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -16,11 +15,6 @@ from anmin import datasets
 from anmin.datasets import CATALOGUE, Dataset
 from anmin.datasets.shapes import SHAPES, signed_distance
 
-_FOLDER = os.environ.get("ANMIN_DATA") or str(Path(__file__).parents[2] / "shared" / "data")
-needs_files = pytest.mark.skipif(
-    not Path(_FOLDER, "abalone.csv").exists(), reason="the data files are not here; set ANMIN_DATA to their folder"
-)
-
 
 @pytest.fixture
 def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,8 +22,8 @@ def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANMIN_DATA", _FOLDER)
+def files(monkeypatch: pytest.MonkeyPatch, shared_data: Path) -> None:
+    monkeypatch.setenv("ANMIN_DATA", str(shared_data))
 
 
 def test_signed_distance_to_a_square_is_known() -> None:
@@ -124,7 +118,6 @@ def test_catalogue_sizes_are_true(name: str) -> None:
     assert dataset.description
 
 
-@needs_files
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(
     "name", [name for name, entry in CATALOGUE.items() if entry.origin == "file" and name != "year_prediction_msd"]
@@ -138,7 +131,6 @@ def test_files_have_the_sizes_of_the_catalogue(name: str) -> None:
     assert np.isfinite(dataset.y).all()
 
 
-@needs_files
 @pytest.mark.usefixtures("files")
 def test_bike_sharing_leaves_the_registered_users_out() -> None:
     dataset = datasets.load("bike_sharing")
@@ -148,7 +140,6 @@ def test_bike_sharing_leaves_the_registered_users_out() -> None:
     assert np.linalg.matrix_rank(np.column_stack([dataset.X, dataset.y])) == 14
 
 
-@needs_files
 @pytest.mark.usefixtures("files")
 def test_patches_are_the_clean_ones_plus_the_stated_noise() -> None:
     dataset = datasets.load("patches", seed=3)
@@ -160,7 +151,6 @@ def test_patches_are_the_clean_ones_plus_the_stated_noise() -> None:
     np.testing.assert_array_equal(first[:, 3:], second[:, :12])
 
 
-@needs_files
 @pytest.mark.usefixtures("files")
 def test_uci_splits_leave_each_row_out_about_as_often() -> None:
     splits = datasets.uci_splits("yacht")
