@@ -23,6 +23,8 @@ def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch, shared_data: Path) -> None:
+    if not (shared_data / "abalone.csv").exists():
+        pytest.skip(f"the folder {shared_data} has no abalone.csv")
     monkeypatch.setenv("ANMIN_DATA", str(shared_data))
 
 
