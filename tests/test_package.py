@@ -35,6 +35,7 @@ def test_import_brings_none_of_the_extras():
 import sys, sklearn.base, sklearn.model_selection
 before = set(sys.modules)
 import anmin
+from anmin import *
 print([name for name in {EXTRAS} if name in set(sys.modules) - before])
 """
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -46,13 +47,28 @@ def test_public_names():
     for name in anmin.__all__:
         assert isinstance(name, str)
         assert hasattr(anmin, name)
+        assert name in dir(anmin)
+    with pytest.raises(AttributeError, match="no attribute 'ReLURegresor'"):
+        _ = anmin.ReLURegresor
+
+
+def test_every_public_name_can_be_imported_first():
+    for name in anmin.__all__:
+        code = f"from anmin import {name}; import anmin; assert anmin.{name} is {name}"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_runs_as_a_command():
+    command = [sys.executable, "-m", "anmin", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert anmin.__version__ in shown
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_run_downward(path: Path):
     parts = path.relative_to(SOURCE).with_suffix("").parts
     assert len(parts) <= 2, "no folder deeper than one level"
-    if parts == ("__init__",):
+    if parts in {("__init__",), ("__main__",)}:
         return
     level = next(i for i, layer in enumerate(LAYERS) if parts[0] in layer)
     below = {"__init__"}.union(*LAYERS[: level + 1])

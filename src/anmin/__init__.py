@@ -1,7 +1,29 @@
 """Two-layer ReLU networks, trained by solving for the weights."""
 
-__version__ = "0.1.0"
-__all__ = ["ReLUNetwork", "ReLURegressor", "__version__"]
+from __future__ import annotations
 
-from anmin.estimators import ReLURegressor
-from anmin.network import ReLUNetwork
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["ReLUNetwork", "ReLURegressor", "datasets", "inspection", "rows", "solvers"]
+
+if TYPE_CHECKING:
+    from anmin import datasets, inspection, rows, solvers
+    from anmin.estimators import ReLURegressor
+    from anmin.network import ReLUNetwork
+
+_HOMES = {"ReLURegressor": "anmin.estimators", "ReLUNetwork": "anmin.network"}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first asked for, so that the command line can answer --help without waiting for scikit-learn.
+    if name not in __all__:
+        raise AttributeError(f"module 'anmin' has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    return importlib.import_module(f"anmin.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
