@@ -246,15 +246,21 @@ def test_methods_not_worse_than_the_best_are_marked() -> None:
 def test_paired_test_uses_common_splits_only() -> None:
     from scipy.stats import ttest_rel
 
-    one, two = {0: 1.0, 1: 2.0, 2: 4.0, 9: 100.0}, {0: 1.5, 1: 2.1, 2: 4.9}
-    assert tables.paired_p_value(one, two) == pytest.approx(ttest_rel([1.0, 2.0, 4.0], [1.5, 2.1, 4.9]).pvalue)
-    assert math.isnan(tables.paired_p_value({0: 1.0}, {0: 2.0}))
-    assert tables.paired_p_value({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) == 1
-    assert tables.paired_p_value({0: math.inf, 1: 2.0}, {0: 1.0, 1: 2.0}) == 0
+    first, second = [1.0, 2.0, 4.0, 3.0, 5.0], [1.5, 2.1, 4.9, 3.0, 5.5]
+    one, two = dict(enumerate(first)), dict(enumerate(second))
+    assert tables.paired_p_value({**one, 9: 100.0}, two) == pytest.approx(ttest_rel(first, second).pvalue)
+    assert tables.paired_p_value(one, one) == 1
+    assert tables.paired_p_value(one, {**two, 1: math.inf}) == 0
+    # Four splits are too few to tell.
+    assert math.isnan(tables.paired_p_value({i: float(i) for i in range(4)}, two))
 
 
 def test_the_best_has_all_splits_and_has_not_diverged() -> None:
-    runs = [*_runs("lucky", [0.5]), *_runs("steady", [1.0, 1.1]), *_runs("diverged", [0.1, math.nan])]
+    runs = [
+        *_runs("lucky", [0.5]),
+        *_runs("steady", [1.0, 1.1, 1.2, 1.3, 1.4]),
+        *_runs("diverged", [0.1, 0.1, 0.1, 0.1, math.nan]),
+    ]
     rows = {row.method: row for row in tables.summarise(runs, "train")}
     assert math.isnan(rows["steady"].p_value)
     assert rows["steady"].not_worse
@@ -323,7 +329,7 @@ def test_restarting_draws_the_hidden_layer_anew(degenerate: Split) -> None:
 def test_variants_agree_where_no_system_is_degenerate(small: Split) -> None:
     runs = [
         ablation.run_variant(ablation.VARIANTS[name], small, 8, 0, "float64", iterations=5)
-        for name in ("algorithm 1", "determinant sign", "restart")
+        for name in ("algorithm 1", "cholesky", "restart")
     ]
     assert [run.extra["degenerate"] for run in runs] == [0, 0, 0]
     for run in runs[1:]:

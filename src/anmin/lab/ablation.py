@@ -35,7 +35,40 @@ DATASET = "bike_sharing"
 
 
 @dataclass(frozen=True)
-class Restarting(Anmin):
+class BySign(Anmin):
+    """Algorithm 1 with the test and the inverse of the paper's code.
+
+    A system is degenerate where its determinant by LU is not positive, for then its logarithm is not a number; a matrix
+    with an even number of negative eigenvalues passes. :class:`anmin.solvers.Anmin` calls every indefinite matrix
+    degenerate. A degenerate system is solved by its singular values, raised to the floor.
+    """
+
+    def solve_hidden(self, M: NDArray, c: NDArray, alpha: float, n: float) -> tuple[NDArray, Record]:
+        """Solve (M + alpha·I) a = c, formed as n·M + n·alpha·I in the precision of the solver."""
+        system = M * n
+        system[np.diag_indices_from(system)] += objective.sum_from_alpha(alpha, n)
+        system, right = system.astype(self.system_dtype), (c * n).astype(self.system_dtype)
+        factor = lu_factor(system, check_finite=False)
+        diagonal = np.diagonal(factor[0]).astype(np.float64)
+        swaps = np.count_nonzero(factor[1] != np.arange(len(diagonal)))
+        if (np.count_nonzero(diagonal < 0) + swaps) % 2 == 0 and diagonal.all():
+            log_determinant = float(np.log(np.abs(diagonal)).sum())
+            if log_determinant > self.log_determinant_threshold:
+                a = lu_solve(factor, right, check_finite=False)
+                return a.astype(np.float64), Record(log_determinant=log_determinant, branch="regular")
+        return self.solve_degenerate(system, right).astype(np.float64), Record(branch="degenerate")
+
+    def solve_degenerate(self, system: NDArray, right: NDArray) -> NDArray:
+        """Solve by singular values raised to the floor."""
+        # A symmetric matrix has its eigenvalues' sizes for singular values; the signs go to one side's vectors.
+        values, vectors = eigh(system, check_finite=False)
+        return vectors @ (
+            np.copysign(1.0, values) * (vectors.T @ right) / np.maximum(np.abs(values), self.eigenvalue_floor)
+        )
+
+
+@dataclass(frozen=True)
+class Restarting(BySign):
     """Draw the hidden layer anew, A ~ N(0, 1), where the system is degenerate."""
 
     seed: int = 0
@@ -51,40 +84,14 @@ class Restarting(Anmin):
 
 
 @dataclass(frozen=True)
-class PseudoInverse(Anmin):
-    """Solve every system by the pseudo-inverse, with the cut-off that PyTorch's ``pinv`` uses: size · eps · largest."""
+class PseudoInverse(BySign):
+    """Solve a degenerate system by its pseudo-inverse, with the cut-off of PyTorch's ``pinv``: size · eps · largest."""
 
-    def solve_hidden(self, M: NDArray, c: NDArray, alpha: float, n: float) -> tuple[NDArray, Record]:
-        """Solve (M + alpha·I) a = c by the pseudo-inverse; the branch says whether an eigenvalue was cut off."""
-        system, right = _unnormalised(M, c, alpha, n, self.system_dtype)
+    def solve_degenerate(self, system: NDArray, right: NDArray) -> NDArray:
+        """Solve by the pseudo-inverse."""
         values, vectors = eigh(system, check_finite=False)
         kept = np.abs(values) > len(values) * np.finfo(system.dtype).eps * np.abs(values).max()
-        a = vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept])
-        return a.astype(np.float64), Record(branch="regular" if kept.all() else "degenerate")
-
-
-@dataclass(frozen=True)
-class DeterminantSign(Anmin):
-    """Call a system degenerate where its determinant by LU is not positive, as the paper's code does.
-
-    The logarithm of a negative determinant is not a number; one of a matrix with an even number of negative
-    eigenvalues passes unnoticed. :class:`anmin.solvers.Anmin` calls every indefinite matrix degenerate.
-    """
-
-    def solve_hidden(self, M: NDArray, c: NDArray, alpha: float, n: float) -> tuple[NDArray, Record]:
-        """Solve (M + alpha·I) a = c by LU, or by clamped singular values where the determinant is not positive."""
-        system, right = _unnormalised(M, c, alpha, n, self.system_dtype)
-        factor = lu_factor(system, check_finite=False)
-        diagonal = np.diagonal(factor[0]).astype(np.float64)
-        swaps = np.count_nonzero(factor[1] != np.arange(len(diagonal)))
-        positive = (np.count_nonzero(diagonal < 0) + swaps) % 2 == 0 and bool(diagonal.all())
-        log_determinant = float(np.log(np.abs(diagonal)).sum()) if positive else math.nan
-        if positive and log_determinant > self.log_determinant_threshold:
-            a = lu_solve(factor, right, check_finite=False)
-            return a.astype(np.float64), Record(log_determinant=log_determinant, branch="regular")
-        U, D, Vt = np.linalg.svd(system)
-        a = Vt.T @ ((U.T @ right) / np.maximum(D, self.eigenvalue_floor))
-        return a.astype(np.float64), Record(log_determinant=log_determinant, branch="degenerate")
+        return vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept])
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             "stop",
             "stop at the first degenerate system, last iterate",
-            lambda dtype, _: Anmin(system_dtype=dtype),
+            lambda dtype, _: BySign(system_dtype=dtype),
             reports="last",
             stops=True,
         ),
@@ -126,15 +133,19 @@ VARIANTS: dict[str, Variant] = {
         ),
         Variant(
             "pseudo-inverse",
-            "pseudo-inverse, last iterate",
+            "pseudo-inverse where degenerate, last iterate",
             lambda dtype, _: PseudoInverse(system_dtype=dtype),
             reports="last",
         ),
-        Variant("algorithm 1", "Algorithm 1", lambda dtype, _: Anmin(system_dtype=dtype)),
         Variant(
-            "determinant sign",
-            "Algorithm 1, degenerate by the sign of the determinant",
-            lambda dtype, _: DeterminantSign(system_dtype=dtype),
+            "algorithm 1",
+            "Algorithm 1: clamped singular values, best iterate",
+            lambda dtype, _: BySign(system_dtype=dtype),
+        ),
+        Variant(
+            "cholesky",
+            "the same with this package's test, degenerate where not positive definite",
+            lambda dtype, _: Anmin(system_dtype=dtype),
         ),
     )
 }
@@ -149,7 +160,7 @@ def ablate(
     quick: bool = False,
     report: Callable[[str], None] = print,
 ) -> list[Run]:
-    """Run the variants in float32, and Algorithm 1 in float64, on the first splits, as far as the file lacks them."""
+    """Run the variants in float32, and this package's ANMIN in float64, as far as the file in ``folder`` lacks them."""
     protocol.check_names("data set", [dataset], STUDIES)
     protocol.check_names("variant", list(variants), VARIANTS)
     return complete(run_file(folder, dataset), _jobs(dataset, variants, n_splits, quick), report)
@@ -244,7 +255,7 @@ def ablation_table(dataset: str, runs: Sequence[Run]) -> str:
     if double:
         (row,) = tables.summarise(double, "train")
         lines.append(
-            f"| Algorithm 1 in float64 | {row.n_splits} | {tables.formatted(row.mean, row.deviation)} | – "
+            f"| this package's ANMIN in float64 | {row.n_splits} | {tables.formatted(row.mean, row.deviation)} | – "
             f"| {_degenerate(double)} |"
         )
     return "\n".join(lines) + "\n"
@@ -261,7 +272,7 @@ def _jobs(
 
 
 def _cases(variants: Sequence[str]) -> list[tuple[str, Precision]]:
-    double: list[tuple[str, Precision]] = [("algorithm 1", "float64")] if "algorithm 1" in variants else []
+    double: list[tuple[str, Precision]] = [("cholesky", "float64")] if "cholesky" in variants else []
     return [*((name, "float32") for name in variants), *double]
 
 
@@ -291,10 +302,3 @@ def _label(name: str, dtype: str) -> str:
 def _degenerate(runs: Sequence[Run]) -> str:
     counts = [run.extra["degenerate"] for run in runs]
     return f"{np.mean(counts):.1f} ({min(counts)} to {max(counts)})"
-
-
-def _unnormalised(M: NDArray, c: NDArray, alpha: float, n: float, dtype: str) -> tuple[NDArray, NDArray]:
-    """Return n·(M + alpha·I) and n·c, the system of the unnormalised loss, in the given precision."""
-    system = M * n
-    system[np.diag_indices_from(system)] += objective.sum_from_alpha(alpha, n)
-    return system.astype(dtype), (c * n).astype(dtype)

@@ -20,6 +20,8 @@ Part = Literal["train", "test"]
 
 #: A method whose difference from the best has a larger p-value counts as not worse, as in the paper.
 SIGNIFICANCE = 0.01
+#: With fewer splits than this the test would call almost everything equal, so none is made.
+_FEWEST_SPLITS = 5
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Row:
         Median seconds of a fit: other work on the machine now and then multiplies one.
     p_value : float
         Of the paired t-test against the best method on the splits that both have; NaN for the best itself and where
-        there are fewer than two such splits.
+        there are fewer than five such splits.
     not_worse : bool
         Whether it is the best method or its ``p_value`` is above 0.01.
     """
@@ -82,10 +84,10 @@ def summarise(runs: Sequence[Run], part: Part) -> list[Row]:
 
 
 def paired_p_value(one: Mapping[int, float], other: Mapping[int, float]) -> float:
-    """Return the p-value of the paired t-test on the common keys: NaN for fewer than two, 1 if all are equal."""
+    """Return the p-value of the paired t-test on the common keys: NaN for fewer than five, 1 if all are equal."""
     common = sorted(one.keys() & other.keys())
     first, second = (np.array([values[key] for key in common]) for values in (one, other))
-    if len(common) < 2:
+    if len(common) < _FEWEST_SPLITS:
         return math.nan
     if not np.isfinite(first - second).all():
         return 0.0
@@ -105,7 +107,8 @@ def comparison_table(runs: Mapping[str, Sequence[Run]], part: Part) -> str:
         "",
         "Mean squared error over rows and outputs, mean (standard deviation) over the splits; R² relative to the mean "
         "of the training targets; median seconds of one fit. **Bold**: not worse than the best by a paired t-test "
-        "(p > 0.01). The paper's numbers are means over 100 splits; a dash where one is not known here. "
+        "(p > 0.01), which is not made on fewer than five splits. The paper's numbers are means over 100 splits; a dash "
+        "where one is not known here. "
         f"Paper: {published.CITATION}.",
     ]
     for name, found in runs.items():
@@ -139,8 +142,8 @@ def against_paper(name: str, row: Row, paper: Published | None) -> str | None:
         return None
     change = 100 * (row.mean / paper.mean - 1)
     deviation = paper.deviation if paper.deviation is not None else row.deviation
-    where = "higher" if change > 0 else "lower"
-    sentence = f"{row.method}: ours is {abs(change):.0f}% {where} than the paper's {_short(paper.mean)}"
+    apart = f"{abs(change):.0f}% {'higher' if change > 0 else 'lower'} than" if abs(change) >= 0.5 else "within 0.5% of"
+    sentence = f"{row.method}: ours is {apart} the paper's {_short(paper.mean)}"
     if math.isfinite(deviation) and deviation > 0:
         distance = abs(row.mean - paper.mean) / deviation
         sentence += f", {distance:.1f} deviations over splits away"
