@@ -115,7 +115,7 @@ def lbfgs_curves(runs: Mapping[str, Run]) -> Figure:
         axis.axhline(1.0, color="#555555", linewidth=0.8, linestyle=":")
         axis.set(yscale="log", xlabel="epoch", title=STUDIES[name].title)
     axes[0].set_ylabel("training error / variance")
-    figure.suptitle("L-BFGS on batches: every epoch, not only the best (dotted: predicting the mean)", fontsize=12)
+    figure.suptitle("L-BFGS: every epoch of split 0 (dotted: predicting the mean)", fontsize=12)
     return figure
 
 
@@ -140,7 +140,7 @@ def log_determinants(runs: Mapping[str, Run]) -> Figure:
 
 
 def simulation_errors(runs: Mapping[Setting, Sequence[Run]]) -> Figure:
-    """Return training and test errors of the simulation against the number of inputs, with deviations over seeds."""
+    """Return training and test errors of the simulation against the number of inputs, with ranges over seeds."""
     sizes = sorted({n for _, n in runs})
     figure, axes = _panels(len(sizes) * 2, 2.9 * len(sizes) * 2, 3.8, share=True)
     parts: tuple[tables.Part, ...] = ("train", "test")
@@ -148,11 +148,13 @@ def simulation_errors(runs: Mapping[Setting, Sequence[Run]]) -> Figure:
         dimensions = sorted(d for d, rows in runs if rows == n)
         methods = list(dict.fromkeys(run.method for d in dimensions for run in runs[d, n]))
         for shift, method in enumerate(methods):
-            rows = [_row(runs[d, n], method, part) for d in dimensions]
+            errors = [_errors(runs[d, n], method, part) for d in dimensions]
+            means = np.array([np.mean(values) for values in errors])
             axis.errorbar(
                 np.arange(len(dimensions)) + 0.05 * (shift - (len(methods) - 1) / 2),
-                [row.mean for row in rows],
-                [0.0 if math.isnan(row.deviation) else row.deviation for row in rows],
+                means,
+                # The range: a deviation below the mean would leave a logarithmic axis.
+                [means - [min(values) for values in errors], [max(values) for values in errors] - means],
                 fmt="o-",
                 markersize=4,
                 linewidth=1.2,
@@ -164,7 +166,7 @@ def simulation_errors(runs: Mapping[Setting, Sequence[Run]]) -> Figure:
         axis.axhline(0.5, color="#555555", linewidth=0.8, linestyle=":")
         axis.set(yscale="log", xlabel="inputs d", title=f"{'training' if part == 'train' else 'test'}, {n:,} rows")
     axes[0].set_ylabel("mean squared error")
-    figure.suptitle("y = sin‖x‖² (dotted: predicting the mean)", fontsize=12)
+    figure.suptitle("y = sin‖x‖²: means and ranges over seeds (dotted: predicting the mean)", fontsize=12)
     _legend(figure, axes[0])
     return figure
 
@@ -182,7 +184,7 @@ def _panels(count: int, width: float, height: float, *, share: bool = False) -> 
     # No pyplot: it would keep state and might open windows.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(max(width, 4.5), height), layout="constrained")
+    figure = Figure(figsize=(max(width, 5.5), height), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False, sharey=share)[0])
 
 
@@ -195,10 +197,12 @@ def _legend(figure: Figure, axis: Any) -> None:
 
 
 def _plain_log_ticks(axis: Any, low: float, high: float) -> None:
-    """Label 1, 2 and 5 times powers of ten, as numbers: most of these axes span less than two decades."""
+    """Label few or many multiples of powers of ten, as fit the range, as plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 2000 else (1.0, 2.0, 5.0)))
+    decades = math.log10(high / low)
+    subs = range(1, 10) if decades < 1 else (1, 2, 5) if decades < 3.3 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(_numbers())
     axis.set_minor_formatter(NullFormatter())
 
@@ -229,5 +233,5 @@ def _anmin(runs: Sequence[Run]) -> Run | None:
     return next((run for run in runs if run.method == "ANMIN" and "log_determinant" in run.extra), None)
 
 
-def _row(runs: Sequence[Run], method: str, part: tables.Part) -> tables.Row:
-    return next(row for row in tables.summarise(runs, part) if row.method == method)
+def _errors(runs: Sequence[Run], method: str, part: tables.Part) -> list[float]:
+    return [run.train_mse if part == "train" else run.test_mse for run in runs if run.method == method]
