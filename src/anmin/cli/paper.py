@@ -25,7 +25,7 @@ Splits = Annotated[
 ]
 Datasets = Annotated[
     str | None,
-    typer.Option("--datasets", help="Names with commas between; by default all that the paper has files for."),
+    typer.Option("--datasets", help="Names with commas between; by default the real ones of the paper."),
 ]
 Methods = Annotated[str | None, typer.Option("--methods", help="Names with commas between; by default all.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder of the stored runs and of the tables.")]
@@ -81,7 +81,7 @@ def table5(
                 report=console.print,
             )
             table = ablation.ablation_table(name, ablation.stored(folder, name, quick=quick))
-            _write(console, folder / f"table5{'' if name == ablation.DATASET else '-' + name}.md", table)
+            _write(console, folder / f"table5{'' if name == ablation.DATASET else '-' + name}.md", table, quick)
 
 
 @app.command()
@@ -105,7 +105,7 @@ def simulation(
             quick=quick,
             report=console.print,
         )
-        _write(console, folder / "simulation.md", study.simulation_table(study.stored(folder, quick=quick)))
+        _write(console, folder / "simulation.md", study.simulation_table(study.stored(folder, quick=quick)), quick)
 
 
 @app.command()
@@ -160,7 +160,9 @@ def _comparison(
             report=console.print,
         )
         # All that is stored is shown, so that adding one method or data set does not take the others away.
-        _write(console, folder / f"{name}.md", tables.comparison_table(comparison.stored(folder, quick=quick), part))
+        _write(
+            console, folder / f"{name}.md", tables.comparison_table(comparison.stored(folder, quick=quick), part), quick
+        )
 
 
 def _folder(results: Path, quick: bool) -> Path:
@@ -172,7 +174,9 @@ def _names(given: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
     return default if given is None else tuple(name.strip() for name in given.split(",") if name.strip())
 
 
-def _write(console: Console, path: Path, text: str) -> None:
+def _write(console: Console, path: Path, text: str, quick: bool) -> None:
+    if quick:
+        text = f"A quick run of a tenth of the iterations: it shows that all works, its errors mean nothing.\n\n{text}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
