@@ -7,7 +7,7 @@ import pytest
 
 from anmin.rows import ArrayRows
 from anmin.solvers import Anmin
-from anmin.solvers.systems import hidden_system, output_layer, solve_ridge
+from anmin.solvers.systems import hidden_system, output_layer, solve_semidefinite
 from problems import Case, dense_loss, design, gates
 
 
@@ -98,13 +98,13 @@ def test_singular_systems_get_the_solution_of_least_norm():
     rng = np.random.default_rng(10)
     Phi = rng.standard_normal((30, 4)) @ rng.standard_normal((4, 9))
     target = rng.standard_normal((30, 2))
-    x = solve_ridge(Phi.T @ Phi, Phi.T @ target, 0.0)
+    x = solve_semidefinite(Phi.T @ Phi, Phi.T @ target)
     np.testing.assert_allclose(x, np.linalg.pinv(Phi) @ target, rtol=1e-8, atol=1e-10)
 
 
 def test_zero_systems_give_zero():
-    assert not solve_ridge(np.zeros((3, 3)), np.zeros((3, 1)), 0.0).any()
+    assert not solve_semidefinite(np.zeros((3, 3)), np.zeros((3, 1))).any()
 
 
 def test_systems_that_are_not_finite_give_nan():
-    assert np.isnan(solve_ridge(np.full((2, 2), np.inf), np.ones((2, 1)), 1.0)).all()
+    assert np.isnan(solve_semidefinite(np.full((2, 2), np.inf), np.ones((2, 1)))).all()

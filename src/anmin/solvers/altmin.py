@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anmin.history import Record
 from anmin.network import ReLUNetwork
 from anmin.solvers.problem import Problem, State
-from anmin.solvers.systems import hidden_system, solve_ridge
+from anmin.solvers.systems import hidden_system, solve_semidefinite
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class AltMin:
         M, c = hidden_system(statistics, network.B, network.b0)
         # The system of the inputs alone: without the constant's row and column of every neuron.
         inputs = np.arange(h * p).reshape(h, p)[:, 1:].ravel()
-        w = solve_ridge(M[np.ix_(inputs, inputs)], c[inputs], problem.alpha)
+        system = M[np.ix_(inputs, inputs)]
+        w = solve_semidefinite(system + problem.alpha * np.eye(len(system)), c[inputs])
         if not np.isfinite(w).all():
             return replace(state, loss=np.nan)
         W = w.reshape(h, p - 1).T

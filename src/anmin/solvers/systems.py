@@ -23,35 +23,39 @@ def hidden_system(statistics: PatternStatistics, B: NDArray, b0: NDArray) -> tup
     return M, c.reshape(h * p)
 
 
+def output_system(output: OutputStatistics, alpha: float) -> tuple[NDArray, NDArray]:
+    """Return K = S₁ᵀ W S₁/n + alpha·I (h + 1, h + 1) and S₁ᵀ W Y/n (h + 1, c), with S₁ = [S, 1]."""
+    h, n = len(output.gram), output.n
+    K = np.empty((h + 1, h + 1))
+    K[:h, :h] = output.gram / n
+    K[:h, h] = K[h, :h] = output.sums / n
+    K[h, h] = 1.0
+    K[np.diag_indices(h + 1)] += alpha
+    return K, np.vstack([output.cross, output.y_sum]) / n
+
+
 def output_layer(output: OutputStatistics, alpha: float) -> tuple[NDArray, NDArray]:
     """Return B (h, c) and b0 (c,) that minimise the loss at fixed hidden weights (the paper's B-step).
 
     They solve (S₁ᵀ W S₁/n + alpha·I) [B; b0] = S₁ᵀ W Y/n with S₁ = [S, 1] (Eq. 4 of the paper, whose right-hand side
     lacks the 1/n). Where the matrix is singular, the solution of least norm is taken.
     """
-    h, n = len(output.gram), output.n
-    K = np.empty((h + 1, h + 1))
-    K[:h, :h] = output.gram
-    K[:h, h] = K[h, :h] = output.sums
-    K[h, h] = n
-    right = np.vstack([output.cross, output.y_sum]) / n
-    weights = solve_ridge(K / n, right, alpha)
-    return weights[:h], weights[h]
+    weights = solve_semidefinite(*output_system(output, alpha))
+    return weights[:-1], weights[-1]
 
 
-def solve_ridge(M: NDArray, right: NDArray, alpha: float) -> NDArray:
-    """Solve (M + alpha·I) x = right for a positive semidefinite M, by Cholesky; the least-norm solution if singular."""
-    system = M + alpha * np.eye(len(M))
+def solve_semidefinite(system: NDArray, right: NDArray) -> NDArray:
+    """Solve a positive semidefinite system by Cholesky; where it is singular, return the solution of least norm."""
     try:
         factor = cho_factor(system, lower=True, check_finite=False)
         diagonal = np.diagonal(factor[0])
         # A pivot at the level of rounding means a singular matrix that happened to factor.
-        if diagonal.min() ** 2 > len(M) * np.finfo(np.float64).eps * diagonal.max() ** 2:
+        if diagonal.min() ** 2 > len(system) * np.finfo(np.float64).eps * diagonal.max() ** 2:
             return cho_solve(factor, right, check_finite=False)
     except LinAlgError:
         pass
     if not np.isfinite(system).all():
         return np.full_like(right, np.nan)
     values, vectors = eigh(system)
-    kept = values > len(M) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    kept = values > len(system) * np.finfo(np.float64).eps * max(values[-1], 0.0)
     return vectors[:, kept] @ ((vectors[:, kept].T @ right).T / values[kept]).T
