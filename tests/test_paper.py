@@ -110,6 +110,16 @@ def test_a_diverging_baseline_ends_with_finite_weights(small: Split) -> None:
     assert np.isfinite(trained.network.A).all()
 
 
+def test_keeping_the_best_counts_the_start(small: Split) -> None:
+    needs_torch()
+    # A rate at which the error only grows, but stays finite for an epoch.
+    recipe = Recipe("sgd", 3.0, 1, 400, None, keep_best=True)
+    trained = train(small.X_train, 100 * small.y_train, 8, recipe, 0, keep_path=True)
+    assert trained.best_epoch == 0
+    np.testing.assert_array_equal(trained.network.A, trained.path[0][1].A)
+    assert not np.array_equal(trained.path[-1][1].A, trained.network.A)
+
+
 def test_torch_network_is_the_one_that_was_trained(small: Split) -> None:
     torch = pytest.importorskip("torch", reason="the baselines need PyTorch")
     # At rate 0 the trained network is PyTorch's start, which can be made here again.

@@ -33,7 +33,7 @@ class Recipe:
         Epochs after which the rate is divided by 10, again and again; None never.
     negative_slope : float
     keep_best : bool
-        Whether the network of least training error over the epochs is reported instead of the last.
+        Whether the network of least training error, the start included, is reported instead of the last.
     """
 
     optimizer: Literal["sgd", "adam", "lbfgs"]
@@ -100,8 +100,12 @@ def train(X: NDArray, y: NDArray, n_neurons: int, recipe: Recipe, seed: int, *, 
             A, B, b0 = (weights.detach().numpy() for weights in (hidden.weight.T, output.weight.T, output.bias))
             return ReLUNetwork(A, B, b0, recipe.negative_slope)
 
-        best_error, best_epoch, epoch = np.inf, 0, 0
-        best = network()
+        def training_error() -> float:
+            with torch.no_grad():
+                return float(torch.nn.functional.mse_loss(model(inputs), targets))
+
+        best, best_epoch, epoch = network(), 0, 0
+        best_error = training_error() if recipe.keep_best else np.inf
         path = [(time.perf_counter() - started, best)] if keep_path else []
         for epoch in range(1, recipe.epochs + 1):
             order = torch.randperm(rows)
@@ -115,13 +119,10 @@ def train(X: NDArray, y: NDArray, n_neurons: int, recipe: Recipe, seed: int, *, 
                 break
             if keep_path:
                 path.append((time.perf_counter() - started, network()))
-            if recipe.keep_best:
-                with torch.no_grad():
-                    error = float(torch.nn.functional.mse_loss(model(inputs), targets))
-                if error < best_error:
-                    best_error, best_epoch, best = error, epoch, network()
-            else:
-                best_epoch, best = epoch, network()
+            if not recipe.keep_best:
+                best, best_epoch = network(), epoch
+            elif (error := training_error()) < best_error:
+                best, best_epoch, best_error = network(), epoch, error
         seconds = time.perf_counter() - started
     return Trained(best, seconds, epoch, best_epoch, path)
 

@@ -37,7 +37,8 @@ class Row:
     r2 : float
         Mean R² over the splits.
     seconds : float
-        Of the shortest fit: all do the same work, and other work on the machine only ever adds to it.
+        Of the shortest fit that ran to its end: all those do the same work, and other work on the machine only ever
+        adds to it. A fit that diverged may have ended early.
     p_value : float
         Of the paired t-test against the best method on the splits that both have; NaN for the best itself and where
         there are fewer than five such splits.
@@ -68,6 +69,7 @@ def summarise(runs: Sequence[Run], part: Part) -> list[Row]:
         values = np.array(list(errors[method].values()))
         p_value = math.nan if method == best else paired_p_value(errors[method], errors[best])
         own = [run for run in runs if run.method == method]
+        longest = max(run.iterations for run in own)
         rows.append(
             Row(
                 method=method,
@@ -75,7 +77,7 @@ def summarise(runs: Sequence[Run], part: Part) -> list[Row]:
                 mean=float(values.mean()),
                 deviation=float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else math.nan,
                 r2=float(np.mean([run.train_r2 if part == "train" else run.test_r2 for run in own])),
-                seconds=min(run.seconds for run in own),
+                seconds=min(run.seconds for run in own if run.iterations == longest),
                 p_value=p_value,
                 not_worse=method == best or p_value > SIGNIFICANCE,
             )
