@@ -16,7 +16,7 @@ EXTRAS = ["torch", "matplotlib", "dask", "distributed", "cvxpy", "clarabel", "on
 
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
-    {"objective", "atomic"},
+    {"objective", "atomic", "blas"},
     {"statistics", "network", "history"},
     {"rows"},
     {"solvers"},

@@ -49,8 +49,12 @@ class Record:
         Activation-pattern entries (row, neuron) that differ from the iteration before.
     dead_neurons : int
         Neurons active on no row.
+    optimality : float
+        First-order measure, free of scale: the largest cosine between the residuals and a column of the Jacobian.
+    damping : float
+        Factor of the diagonal that was added to the hidden-layer system.
     branch : str
-        How the hidden-layer system was solved.
+        How the hidden-layer system was solved, or what else the iteration did.
     """
 
     iteration: int = 0
@@ -63,6 +67,8 @@ class Record:
     condition_number: float = np.nan
     pattern_changes: int = 0
     dead_neurons: int = 0
+    optimality: float = np.nan
+    damping: float = np.nan
     branch: str = ""
 
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg.blas import dgemm, dsyrk
+from scipy.linalg.blas import dsyrk
 
+from anmin.blas import product
 from anmin.network import activation
 from anmin.statistics import OutputStatistics, PatternStatistics
 
@@ -112,10 +113,10 @@ class ArrayRows:
         active, flips = np.zeros(h, dtype=np.int64), 0
         buffer = np.empty((step, h, p))
         for Xt, Y, root_w in self._blocks(step):
-            on = _product(Xt, A) > 0
+            on = product(Xt, A) > 0
             active += np.count_nonzero(on, axis=0)
             if previous is not None:
-                flips += int(np.count_nonzero(on != (_product(Xt, previous) > 0)))
+                flips += int(np.count_nonzero(on != (product(Xt, previous) > 0)))
             G = np.where(on, 1.0, negative_slope)
             Y1 = np.column_stack([Y, np.ones(len(Y))])
             if root_w is not None:
@@ -125,7 +126,7 @@ class ArrayRows:
             np.multiply(G[:, :, None], Xt[:, None, :], out=Phi)
             Phi = Phi.reshape(len(Xt), k)
             U = dsyrk(1.0, Phi.T, beta=1.0, c=U, overwrite_c=True)
-            VsT += _product(Y1.T, Phi)
+            VsT += product(Y1.T, Phi)
         return PatternStatistics(
             U=_mirrored(U).reshape(h, p, h, p),
             V=np.ascontiguousarray(VsT[:c].T).reshape(h, p, c),
@@ -141,14 +142,27 @@ class ArrayRows:
         gram, rest = np.zeros((h, h)), np.zeros((h, c + 1))
         step = self.block_rows or max(256, _BLOCK_BYTES // (8 * max(1, h)))
         for Xt, Y, root_w in self._blocks(step):
-            S = activation(_product(Xt, A), negative_slope)
+            S = activation(product(Xt, A), negative_slope)
             Y1 = np.column_stack([Y, np.ones(len(Y))])
             if root_w is not None:
                 S *= root_w[:, None]
                 Y1 *= root_w[:, None]
-            gram += _product(S.T, S)
-            rest += _product(S.T, Y1)
+            gram += product(S.T, S)
+            rest += product(S.T, Y1)
         return OutputStatistics(gram=gram, sums=rest[:, c].copy(), cross=rest[:, :c].copy(), **self._totals())
+
+    def minimum(self, A: NDArray) -> NDArray:
+        """Return min_i x̃_iᵀ a_j for each column of A (p, k), shape (k,)."""
+        lowest = np.full(A.shape[1], np.inf)
+        for Xt, _, _ in self._blocks(max(256, _BLOCK_BYTES // (8 * max(1, A.shape[1])))):
+            lowest = np.minimum(lowest, product(Xt, A).min(axis=0))
+        return lowest
+
+    def sample(self, count: int, rng: np.random.Generator) -> ArrayRows:
+        """Return ``count`` of the rows, drawn without replacement, or these rows if there are no more."""
+        if count >= self.n_rows:
+            return self
+        return self.subset(np.sort(rng.choice(self.n_rows, count, replace=False)))
 
     def moments(self) -> tuple[Moments, Moments]:
         """Return the column moments of X and of y."""
@@ -218,16 +232,6 @@ def _moments(values: NDArray, w: NDArray | None) -> Moments:
     mean = np.average(scaled, axis=0, weights=w)
     deviation = np.sqrt(np.average((scaled - mean) ** 2, axis=0, weights=w))
     return Moments(mean * unit, deviation * unit, largest)
-
-
-def _product(a: NDArray, b: NDArray) -> NDArray:
-    """Return a @ b, in C order, by the BLAS that SciPy brings.
-
-    NumPy and SciPy may each bring a BLAS with its own threads, which go on spinning for a while after a call: using
-    both in turn in a loop makes them fight for the cores, at several times the cost.
-    """
-    transposed = a.T.flags.c_contiguous
-    return dgemm(1.0, b.T, a if transposed else a.T, trans_b=transposed).T
 
 
 def _mirrored(U: NDArray) -> NDArray:

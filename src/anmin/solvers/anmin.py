@@ -11,6 +11,7 @@ from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
 from scipy.linalg.lapack import get_lapack_funcs
 
 from anmin import objective
+from anmin.blas import threads_for_factors
 from anmin.history import Record
 from anmin.network import ReLUNetwork
 from anmin.solvers.problem import Problem, State
@@ -80,7 +81,8 @@ class Anmin:
         network, statistics = state.network, state.statistics
         h, p = statistics.s.shape
         M, c = hidden_system(statistics, network.B, network.b0)
-        a, record = self.solve_hidden(M, c, problem.alpha, statistics.n)
+        with threads_for_factors(h * p):
+            a, record = self.solve_hidden(M, c, problem.alpha, statistics.n)
         if not np.isfinite(a).all():
             return replace(state, loss=np.nan, record=record)
         A = a.reshape(h, p).T

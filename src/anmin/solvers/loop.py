@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from anmin.blas import threads_for_products
 from anmin.history import History, Record, Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
@@ -108,6 +109,21 @@ def solve(
     check_memory(
         solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs), problem.n_neurons, rows.n_features
     )
+    with threads_for_products((rows.n_features + 1) * problem.n_neurons):
+        return _run(problem, solver, start, max_iter, tol, max_time, validation, callbacks, rng)
+
+
+def _run(
+    problem: Problem,
+    solver: Solver,
+    start: ReLUNetwork | None,
+    max_iter: int | None,
+    tol: float,
+    max_time: float | None,
+    validation: ArrayRows | None,
+    callbacks: Sequence[Callback],
+    rng: np.random.Generator | None,
+) -> Solution:
     started = time.perf_counter()
 
     def measured(state: State, iteration: int) -> State:
@@ -148,7 +164,8 @@ def solve(
             if score(state) < score(best):
                 best = state
             stopped = _call(callbacks, state)
-            if abs(previous.loss - state.loss) <= tol * abs(state.loss):
+            settled = abs(previous.loss - state.loss) <= tol * abs(state.loss)
+            if settled if state.settled is None else state.settled:
                 status = Status.CONVERGED
                 break
     except KeyboardInterrupt:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,16 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where a solver stands: a network, the statistics at it, its loss, and what the iteration reports."""
+    """Where a solver stands: a network, the statistics at it, its loss, and what the iteration reports.
+
+    ``settled`` says whether the solver itself has converged; None leaves that to the loop, which compares losses.
+    """
 
     network: ReLUNetwork
     statistics: PatternStatistics
     loss: float
     record: Record
+    settled: bool | None = field(default=None, kw_only=True)
 
     @classmethod
     def at(
@@ -61,6 +65,7 @@ class State:
         statistics: PatternStatistics,
         output: OutputStatistics,
         record: Record,
+        **rest: Any,
     ) -> Self:
         """Return the state at a network, with the sums at its own pattern; ``record`` is completed from them."""
         loss = output.loss(network.A, network.B, network.b0, problem.alpha)
@@ -71,7 +76,7 @@ class State:
             pattern_changes=statistics.flips,
             dead_neurons=int(np.count_nonzero(statistics.active == 0)),
         )
-        return cls(network, statistics, loss, record)
+        return cls(network, statistics, loss, record, **rest)
 
 
 class Solver(Protocol):

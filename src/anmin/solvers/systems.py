@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
+from anmin.blas import product
 from anmin.statistics import OutputStatistics, PatternStatistics
 
 
@@ -32,6 +33,41 @@ def output_system(output: OutputStatistics, alpha: float) -> tuple[NDArray, NDAr
     K[h, h] = 1.0
     K[np.diag_indices(h + 1)] += alpha
     return K, np.vstack([output.cross, output.y_sum]) / n
+
+
+def projected_system(
+    statistics: PatternStatistics, A: NDArray, B: NDArray, b0: NDArray, alpha: float
+) -> tuple[NDArray, NDArray]:
+    """Return the Gauss–Newton matrix (h·p, h·p) and half the gradient (h·p,) of the loss with the output layer solved.
+
+    B (h, c) and b0 (c,) must be the best output layer for A (p, h). With the Jacobian cross terms Ĉ_(j),l = U_jl a_l/n
+    and Ĉ_(j),h+1 = s_j/n, and K of :func:`output_system`,
+
+        M = (B Bᵀ ⊗ 1) ∘ (U/n − Ĉ K⁻¹ Ĉᵀ) + alpha·I,        g_j = (Ĉ_(j) [B; b0] − V_j/n) b_j + alpha·a_j
+
+    (variable projection of Golub & Pereyra with the Gauss–Newton matrix of Kaufman; one Schur complement whatever the
+    number of outputs). Both are ordered as in :func:`hidden_system`.
+    """
+    h, p = statistics.s.shape
+    n, k = statistics.n, h * p
+    C = np.empty((h, p, h + 1))
+    C[:, :, :h] = np.einsum("jplq,ql->jpl", statistics.U, A) / n
+    C[:, :, h] = statistics.s / n
+    K = np.empty((h + 1, h + 1))
+    K[:h] = np.einsum("pj,jpl->jl", A, C)
+    K[h, :h], K[h, h] = K[:h, h], 1.0
+    K[np.diag_indices(h + 1)] += alpha
+    residual_sums = product(C.reshape(k, h + 1), np.vstack([B, b0])) - statistics.V.reshape(k, -1) / n
+    gradient = np.sum(residual_sums.reshape(h, p, -1) * B[:, None, :], axis=2) + alpha * A.T
+    # Ĉ K⁻¹ Ĉᵀ as WᵀW, with the eigenvalues of K at the level of rounding left out.
+    values, vectors = eigh(K)
+    kept = values > len(K) * np.finfo(np.float64).eps * values[-1]
+    W = product(C.reshape(k, h + 1), vectors[:, kept] / np.sqrt(values[kept]))
+    M = statistics.U.reshape(k, k) / n
+    M -= product(W, W.T)
+    M.reshape(h, p, h, p)[...] *= (B @ B.T)[:, None, :, None]
+    M[np.diag_indices(k)] += alpha
+    return M, gradient.reshape(k)
 
 
 def output_layer(output: OutputStatistics, alpha: float) -> tuple[NDArray, NDArray]:
