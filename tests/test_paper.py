@@ -373,7 +373,7 @@ def test_figures_are_drawn_from_stored_runs(tmp_path: Path, small: Split) -> Non
     method = AnminMethod(iterations=4)
     anmin = comparison.measure("ANMIN", method, small, 8, 0, keep_curve=True)
     # A curve is a curve: ANMIN's stands in for one of L-BFGS here.
-    runs = {"abalone": [anmin, replace(anmin, method="L-BFGS")]}
+    runs = {"abalone": [anmin, replace(anmin, method="L-BFGS", settings={"epochs": 9})]}
     simulated = {(1, 60): _runs("ANMIN", [0.1, 0.2]), (3, 60): _runs("ANMIN", [0.3, 0.4])}
     paths = draw_all(tmp_path / "figures", runs, simulated)
     assert {path.stem for path in paths} == {"curves-abalone", "lbfgs", "log-determinants", "simulation"}

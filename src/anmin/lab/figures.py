@@ -112,8 +112,19 @@ def lbfgs_curves(runs: Mapping[str, Run]) -> Figure:
     for axis, (name, run) in zip(axes, runs.items(), strict=True):
         curve, variance = _columns(run), run.train_mse / (1 - run.train_r2)
         axis.plot(curve["train_mse"] / variance, color=_COLOURS["L-BFGS"])
+        if run.iterations < run.settings["epochs"]:
+            last = len(curve["train_mse"]) - 1
+            axis.plot(last, curve["train_mse"][-1] / variance, "X", color="#D55E00", markersize=9)
+            axis.annotate(
+                f"not finite in\nepoch {run.iterations}",
+                (last, curve["train_mse"][-1] / variance),
+                (10, 0),
+                textcoords="offset points",
+                va="center",
+                color="#D55E00",
+            )
         axis.axhline(1.0, color="#555555", linewidth=0.8, linestyle=":")
-        axis.set(yscale="log", xlabel="epoch", title=STUDIES[name].title)
+        axis.set(yscale="log", xlabel="epoch", title=STUDIES[name].title, xlim=(-2, run.settings["epochs"] + 2))
     axes[0].set_ylabel("training error / variance")
     figure.suptitle("L-BFGS: every epoch of split 0 (dotted: predicting the mean)", fontsize=12)
     return figure

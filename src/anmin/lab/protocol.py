@@ -63,7 +63,7 @@ STUDIES: dict[str, Study] = {
         ),
         Study(
             "year_like",
-            "Year prediction (generated set of its shape)",
+            "Year-like, generated",
             64,
             0.003,
             1,
