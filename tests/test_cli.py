@@ -383,7 +383,7 @@ def test_progress_bar_is_drawn_only_after_its_delay() -> None:
             for restart in range(2):
                 for iteration in range(3):
                     bar(Record(iteration=iteration, loss=0.25 + restart, mse=12.5), network)
-        return console.file.getvalue()  # type: ignore[attr-defined]
+        return console.file.getvalue()
 
     assert drawn(1e9) == ""
     text = drawn(0.0)

@@ -104,7 +104,7 @@ def test_loss_curve_refuses_what_it_cannot_draw() -> None:
     with pytest.raises(ValueError, match="at least one record"):
         LossCurveDisplay(History())
     with pytest.raises(ValueError, match="quantity must be one of loss, mse, validation_mse; got 'r2'"):
-        LossCurveDisplay.from_history(History((Record(),)), quantity="r2")  # type: ignore[arg-type]
+        LossCurveDisplay.from_history(History((Record(),)), quantity="r2")
 
 
 def test_crease_display_shows_target_and_field(plane_fit) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,9 +75,8 @@ def test_r_squared_of_the_training_mean_is_zero(small: Split) -> None:
 
 
 @pytest.mark.parametrize("name", protocol.DEFAULT_DATASETS)
-def test_real_data_have_the_sizes_of_the_paper(name: str) -> None:
-    if not os.environ.get("ANMIN_DATA"):
-        pytest.skip("ANMIN_DATA names no folder with the data files")
+def test_real_data_have_the_sizes_of_the_paper(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANMIN_DATA", str(shared_data))
     split = protocol.load_split(name, 0)
     assert (len(split.X_train), split.X_train.shape[1], split.y_train.shape[1]) == {
         "abalone": (3341, 7, 1),
@@ -95,7 +93,7 @@ def test_real_data_have_the_sizes_of_the_paper(name: str) -> None:
 def test_baselines_lower_the_error_and_repeat(small: Split, optimizer: str) -> None:
     needs_torch()
     rate = {"sgd": 0.05, "adam": 0.03, "lbfgs": 0.1}[optimizer]
-    recipe = Recipe(optimizer, rate, 5, 64, 3, keep_best=optimizer == "lbfgs")  # type: ignore[arg-type]
+    recipe = Recipe(optimizer, rate, 5, 64, 3, keep_best=optimizer == "lbfgs")
     one, two = (train(small.X_train, small.y_train, 8, recipe, 3, keep_path=True) for _ in range(2))
     start, end = (protocol.errors(network, small)[0] for network in (one.path[0][1], one.network))
     assert end < 0.7 * start
