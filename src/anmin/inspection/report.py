@@ -222,7 +222,7 @@ def _picture(draw: Callable[[Figure], Any], size: tuple[float, float], descripti
 
     sources = {}
     for mode, ink in _INK.items():
-        style: dict[str, Any] = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), ink)
+        style: Any = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), ink)
         style |= {"axes.edgecolor": "#8a8f98", "axes.facecolor": "none", "axes.titlesize": "medium"}
         with matplotlib.rc_context(style):
             # Not through pyplot: a report leaves no figure behind and needs no display.
