@@ -21,6 +21,7 @@ LAYERS = [
     {"rows"},
     {"solvers"},
     {"search"},
+    {"selection"},
     {"progress", "validation", "datasets"},
     {"estimators"},
     {"inspection"},

@@ -20,8 +20,9 @@ from anmin.history import Record, Status
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
-from anmin.search import solve_with_restarts
-from anmin.solvers import SOLVERS, Problem, Solver
+from anmin.search import Relocating, solve_with_restarts
+from anmin.selection import choose_alpha
+from anmin.solvers import SOLVERS, Problem, Solver, VarPro
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
 
 _PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
@@ -41,16 +42,20 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ----------
     n_neurons : int, default 64
         Number of hidden neurons, h.
-    solver : {"auto", "anmin", "altmin"} or solver object, default "auto"
-        "anmin" is the paper's Algorithm 1; "altmin" fits a sum of ReLUs without output weights and biases (one
-        output; use it with ``standardize=False``). "auto" is "anmin". An object from :mod:`anmin.solvers`, such as
-        ``Anmin(system_dtype="float32")``, brings its own settings.
+    solver : {"auto", "anmin", "varpro", "altmin"} or solver object, default "auto"
+        "anmin" is the paper's Algorithm 1. "varpro" is Levenberg–Marquardt on the hidden layer with the output layer
+        solved out, whose loss never rises, with relocation of badly placed neurons: slower, and much deeper. "altmin"
+        fits a sum of ReLUs without output weights and biases (one output; use it with ``standardize=False``). "auto"
+        is "anmin". An object from :mod:`anmin.solvers`, such as ``Anmin(system_dtype="float32")``, brings its own
+        settings.
     alpha : float >= 0 or "auto", default "auto"
-        Penalty of the weights, in the coordinates solved in. "auto" is 0.001/n, the paper's.
+        Penalty of the weights, in the coordinates solved in. "auto" is the paper's 0.001/n with "anmin" and "altmin";
+        with "varpro" it is chosen from the data by their evidence (:func:`anmin.selection.choose_alpha`).
     negative_slope : float in [0, 1), default 0.0
         Slope of the activation for negative arguments.
     max_iter : int >= 1, optional
-        Largest number of iterations. By default the number that the method prescribes, 30 for "anmin".
+        Largest number of iterations. By default the number that the method prescribes: 30 for "anmin", 500 for
+        "varpro", which mostly ends sooner.
     tol : float >= 0, default 1e-6
         Relative change of the loss between two iterations at which the fit has converged.
     max_time : float > 0, optional
@@ -58,7 +63,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     n_restarts : int >= 1, default 1
         Number of random starts, of which the best network is kept.
     relocate : bool, default True
-        Whether solvers that can move badly placed neurons elsewhere may do so; "anmin" and "altmin" never do.
+        Whether "varpro" may move badly placed neurons elsewhere; the other solvers never do.
     standardize : bool, default True
         Solve with inputs and outputs shifted and scaled to weighted mean 0 and deviation 1. The scaling is folded into
         the weights afterwards: ``network_`` takes and gives raw units.
@@ -182,10 +187,20 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         rows, held_out = self._split(rows, rng)
         scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
-        alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
         problem = Problem(
-            scaling.apply(rows, self.dtype), int(self.n_neurons), alpha, float(self.negative_slope), scaling.y_scale
+            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
         )
+        start = self._warm_network(rows, scaling)
+        if self.alpha != "auto":
+            alpha = float(self.alpha)
+        elif isinstance(solver, VarPro):
+            alpha, chosen = choose_alpha(problem, rng)
+            start = chosen if start is None else start
+        else:
+            alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n)
+        problem = replace(problem, alpha=alpha)
+        if isinstance(solver, VarPro):
+            solver = Relocating(solver, max_failures=12 if self.relocate else 0)
         with ExitStack() as stack:
             callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
             if self.verbose:
@@ -198,7 +213,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 solver,
                 self.n_restarts,
                 rng,
-                start=self._warm_network(rows, scaling),
+                start=start,
                 max_iter=self.max_iter,
                 tol=self.tol,
                 max_time=self.max_time,

@@ -1,5 +1,6 @@
 """What is done around a solver to find a deeper optimum."""
 
+from anmin.search.relocation import Relocating
 from anmin.search.restarts import solve_with_restarts
 
-__all__ = ["solve_with_restarts"]
+__all__ = ["Relocating", "solve_with_restarts"]

@@ -4,8 +4,9 @@ from anmin.solvers.altmin import AltMin
 from anmin.solvers.anmin import Anmin
 from anmin.solvers.loop import Solution, solve
 from anmin.solvers.problem import Problem, Solver, State
+from anmin.solvers.varpro import VarPro
 
 #: Solvers by the names that estimators and the command line take; "auto" is the one chosen for the user.
-SOLVERS: dict[str, Solver] = {"auto": Anmin(), "anmin": Anmin(), "altmin": AltMin()}
+SOLVERS: dict[str, Solver] = {"auto": Anmin(), "anmin": Anmin(), "varpro": VarPro(), "altmin": AltMin()}
 
-__all__ = ["SOLVERS", "AltMin", "Anmin", "Problem", "Solution", "Solver", "State", "solve"]
+__all__ = ["SOLVERS", "AltMin", "Anmin", "Problem", "Solution", "Solver", "State", "VarPro", "solve"]

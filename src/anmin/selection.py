@@ -1,0 +1,95 @@
+"""Choosing the penalty from the data, without held-out rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import inv
+
+from anmin.network import ReLUNetwork
+from anmin.objective import penalty
+from anmin.search.initialisation import starting_weights
+from anmin.solvers.problem import Problem
+from anmin.solvers.systems import output_system, projected_system
+from anmin.solvers.varpro import VarPro
+from anmin.statistics import PatternStatistics
+
+_FIRST_ALPHA, _MOST_ALPHA = 1e-3, 1e2
+# Of alpha·n. Data without noise, or with fewer rows than weights, would take the penalty to nothing.
+_LEAST_SUM = 1e-4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a fit says about its penalty.
+
+    Attributes
+    ----------
+    effective_parameters : float
+        γ = tr((H + alpha·I)⁻¹ H) of the joint Gauss–Newton matrix H of both layers, at the frozen pattern.
+    noise : float
+        σ² = RSS/(n·c − γ), the variance of the noise in squared units of the targets solved for.
+    alpha : float
+        The penalty that this evidence asks for, σ²·γ/(n·‖θ‖²) with all weights θ (MacKay, Bayesian interpolation,
+        1992, Eq. 4.9 and 4.10).
+    """
+
+    effective_parameters: float
+    noise: float
+    alpha: float
+
+
+def evidence(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) -> Evidence:
+    """Return the evidence of a network with the best output layer at ``alpha``, from the sums at its pattern.
+
+    The activation pattern is taken as given: that it was chosen too is not counted.
+    """
+    A, B, b0 = network.A, network.B, network.b0
+    h, p, c = network.n_neurons, network.n_features + 1, network.n_outputs
+    k, n = h * p, statistics.n
+    output = statistics.output(A)
+    M, _ = projected_system(statistics, A, B, b0, alpha)
+    M_inverse = inv(M + 1e-13 * np.trace(M) / k * np.eye(k))
+    K, _ = output_system(output, alpha)
+    K_inverse = inv(K + 1e-13 * np.trace(K) / len(K) * np.eye(len(K)))
+    C = np.empty((h, p, h + 1))
+    C[:, :, :h] = np.einsum("jplq,ql->jpl", statistics.U, A) / n
+    C[:, :, h] = statistics.s / n
+    CK = C.reshape(k, h + 1) @ K_inverse
+    coupling = np.einsum("jplq,jplq,jl->", M_inverse.reshape(h, p, h, p), (CK @ CK.T).reshape(h, p, h, p), B @ B.T)
+    trace = float(np.trace(M_inverse) + c * np.trace(K_inverse) + coupling)
+    effective = float(np.clip(k + (h + 1) * c - alpha * trace, 0.0, 0.95 * n * c))
+    noise = float(output.sse(B, b0).sum()) / (n * c - effective)
+    wanted = noise * effective / (n * max(penalty(A, B, b0), 1e-300))
+    return Evidence(effective, noise, float(np.clip(wanted, _LEAST_SUM / n, _MOST_ALPHA)))
+
+
+def choose_alpha(
+    problem: Problem, rng: np.random.Generator, *, sample_rows: int = 20_000, max_iter: int = 60, tol: float = 0.02
+) -> tuple[float, ReLUNetwork]:
+    """Return the penalty at which a fit by variable projection and its evidence agree, and its network.
+
+    The fit starts at :func:`anmin.search.initialisation.starting_weights` on at most ``sample_rows`` rows; every third
+    iteration the penalty is replaced by what the evidence asks for, until it changes by less than ``tol`` times itself
+    thrice. alpha·n is carried over from the sample to all rows. ``problem.alpha`` is not used.
+    """
+    rows = problem.rows.sample(sample_rows, rng)
+    fitted = replace(problem, rows=rows, alpha=_FIRST_ALPHA)
+    solver = VarPro()
+    A = starting_weights(fitted, rng)
+    c = rows.n_outputs
+    network = ReLUNetwork(A, np.zeros((A.shape[1], c)), np.zeros(c), problem.negative_slope)
+    state = solver.init(fitted, network, rng)
+    agreed = 0
+    for iteration in range(max_iter):
+        state = solver.step(fitted, state)
+        if iteration % 3 < 2 and not state.settled:
+            continue
+        alpha = evidence(state.statistics, state.network, fitted.alpha).alpha
+        agreed = agreed + 1 if abs(np.log(alpha / fitted.alpha)) < tol else 0
+        if agreed == 3:
+            break
+        fitted = replace(fitted, alpha=alpha)
+        state = solver.at(fitted, state.network.A, state.statistics, state.damping)
+    return fitted.alpha * rows.n / problem.rows.n, state.network

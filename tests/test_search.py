@@ -1,0 +1,189 @@
+"""What surrounds the local solver: the start, the moves, and the penalty chosen from the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from anmin import ReLURegressor
+from anmin.network import ReLUNetwork
+from anmin.rows import ArrayRows
+from anmin.search import Relocating
+from anmin.search.initialisation import draw, hyperplanes_through_rows, linear_neurons, starting_weights
+from anmin.search.relocation import candidate_gains, propose
+from anmin.selection import choose_alpha, evidence
+from anmin.solvers import Problem, VarPro, solve
+from anmin.solvers.systems import output_layer
+from problems import Case
+
+
+def bumpy(n=600, d=2, noise=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-2, 2, (n, d))
+    y = np.sin(3 * X[:, 0]) * np.cos(2 * X[:, -1]) + noise * rng.standard_normal(n)
+    return X, y[:, None]
+
+
+# The start
+
+
+def test_the_start_fits_no_worse_than_the_best_linear_model(case: Case):
+    X, Y, w, _ = case.data()
+    problem = Problem(ArrayRows(X, Y, w), max(case.n_neurons, 3), 0.0, case.negative_slope)
+    A = starting_weights(problem, np.random.default_rng(0))
+    output = problem.rows.output_statistics(A, case.negative_slope)
+    mse = output.sse(*output_layer(output, 1e-12)).sum() / output.n
+    linear = Ridge(alpha=1e-9).fit(X, Y, w).predict(X).reshape(Y.shape)
+    weights = np.ones(len(X)) if w is None else w
+    assert mse <= weights @ np.sum((linear - Y) ** 2, axis=1) / weights.sum() * (1 + 1e-6)
+
+
+def test_linear_neurons_have_the_rank_of_the_best_reduced_rank_model():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 6))
+    Y = X @ rng.standard_normal((6, 2)) @ rng.standard_normal((2, 5)) + 0.05 * rng.standard_normal((400, 5))
+    rows = ArrayRows(X, Y)
+    A = linear_neurons(rows, 0.0, 2)
+    assert A.shape == (7, 2)
+    assert (np.column_stack([np.ones(400), X]) @ A > 0).all()
+    output = rows.output_statistics(A)
+    mse = output.sse(*output_layer(output, 0.0)).sum() / output.n
+    Xc, Yc = X - X.mean(axis=0), Y - Y.mean(axis=0)
+    fitted = Xc @ np.linalg.lstsq(Xc, Yc, rcond=None)[0]
+    _, _, Vt = np.linalg.svd(fitted, full_matrices=False)
+    best = np.sum((fitted @ Vt[:2].T @ Vt[:2] - Yc) ** 2) / 400
+    assert mse == pytest.approx(best, rel=1e-8)
+
+
+def test_hyperplanes_pass_through_rows():
+    X, Y = bumpy(50)
+    V = hyperplanes_through_rows(ArrayRows(X, Y), 20, np.random.default_rng(0))
+    distances = np.abs(np.column_stack([np.ones(50), X]) @ V)
+    assert distances.min(axis=0).max() < 1e-12
+    np.testing.assert_allclose(np.linalg.norm(V[1:], axis=0), 1.0)
+
+
+def test_drawing_rows_does_not_depend_on_order_or_repetition():
+    rng = np.random.default_rng(0)
+    X, w = rng.standard_normal((30, 2)), rng.integers(0, 4, 30).astype(float)
+    repeated, order = np.repeat(X, w.astype(int), axis=0), rng.permutation(30)
+    one = X[draw(X, w, 50, np.random.default_rng(1))]
+    np.testing.assert_array_equal(X[order][draw(X[order], w[order], 50, np.random.default_rng(1))], one)
+    np.testing.assert_array_equal(repeated[draw(repeated, np.ones(len(repeated)), 50, np.random.default_rng(1))], one)
+    counts = np.bincount(draw(X, w, 60_000, np.random.default_rng(2)), minlength=30) / 60_000
+    np.testing.assert_allclose(counts, w / w.sum(), atol=0.01)
+
+
+# The moves
+
+
+def test_gains_are_those_of_adding_the_candidate():
+    X, Y = bumpy(noise=0.1)
+    rows, rng = ArrayRows(X, Y), np.random.default_rng(0)
+    A = rng.standard_normal((3, 4))
+    alpha = 1e-3
+    output = rows.output_statistics(A)
+    B, b0 = output_layer(output, alpha)
+    network = ReLUNetwork(A, B, b0)
+    V = propose(rows, network, 6, rng)
+    assert V.shape == (3, 12)
+    gains, similarity = candidate_gains(rows, network, V, alpha)
+
+    def value(A):
+        output = rows.output_statistics(A)
+        B, b0 = output_layer(output, alpha)
+        return output.loss(np.zeros_like(A), B, b0, alpha)
+
+    for v, gain in zip(V.T, gains, strict=True):
+        assert value(A) - value(np.column_stack([A, v])) == pytest.approx(gain, rel=1e-6)
+    np.testing.assert_allclose(np.diagonal(similarity), 1.0)
+
+
+def test_relocation_never_raises_the_loss_and_goes_deeper():
+    X, Y = bumpy()
+    problem = Problem(ArrayRows(X, Y), 16, 1e-6)
+    alone = solve(problem, Relocating(max_failures=0), tol=1e-6, rng=np.random.default_rng(0))
+    moved = solve(problem, Relocating(), tol=1e-6, rng=np.random.default_rng(0))
+    assert np.all(np.diff(moved.history["loss"]) <= 0)
+    assert moved.loss < 0.8 * alone.loss
+    branches = {branch.split()[0] for branch in moved.history["branch"] if branch}
+    assert {"moved", "undid", "step"} <= branches
+    assert moved.history["dead_neurons"][-1] == 0
+
+
+def test_relocation_repeats_with_the_seed():
+    X, Y = bumpy(200)
+    problem = Problem(ArrayRows(X, Y), 8, 1e-4)
+    one, two = (solve(problem, Relocating(), max_iter=30, rng=np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(one.network.A, two.network.A)
+
+
+def test_relocation_takes_every_kind_of_problem(case: Case):
+    problem = Problem(case.rows(), case.n_neurons, 1e-2, case.negative_slope)
+    solution = solve(problem, Relocating(), max_iter=40, rng=np.random.default_rng(0))
+    losses = solution.history["loss"]
+    assert np.all(np.diff(losses) <= 0)
+    assert solution.loss < losses[0]
+
+
+# The penalty
+
+
+def test_effective_parameters_equal_the_trace_of_the_joint_matrix():
+    case = Case("evidence", n_rows=80, n_features=2, n_neurons=3, n_outputs=2, weighted=True, negative_slope=0.1)
+    X, Y, w, A = case.data()
+    alpha = 1e-2
+    statistics = ArrayRows(X, Y, w).statistics(A, 0.1)
+    B, b0 = output_layer(statistics.output(A), alpha)
+    found = evidence(statistics, ReLUNetwork(A, B, b0, 0.1), alpha)
+
+    def residuals(theta):
+        A1, B1, b1 = theta[:9].reshape(3, 3).T, theta[9:15].reshape(3, 2), theta[15:]
+        return (np.sqrt(w / w.sum())[:, None] * ReLUNetwork(A1, B1, b1, 0.1).predict(X)).ravel()
+
+    theta = np.r_[A.T.ravel(), B.ravel(), b0]
+    J = np.column_stack([(residuals(theta + e) - residuals(theta - e)) / 2e-6 for e in 1e-6 * np.eye(len(theta))])
+    H = J.T @ J
+    exact = np.trace(np.linalg.solve(H + alpha * np.eye(len(H)), H))
+    assert found.effective_parameters == pytest.approx(exact, rel=1e-4)
+    rss = np.sum(w[:, None] * (ReLUNetwork(A, B, b0, 0.1).predict(X) - Y) ** 2)
+    assert found.noise == pytest.approx(rss / (w.sum() * 2 - exact), rel=1e-4)
+    assert found.alpha == pytest.approx(found.noise * exact / (w.sum() * np.sum(theta**2)), rel=1e-4)
+
+
+def test_noisier_targets_get_a_larger_penalty():
+    def chosen(noise):
+        X, Y = bumpy(400, noise=noise)
+        return choose_alpha(Problem(ArrayRows(X, Y), 12, 0.0), np.random.default_rng(0))[0]
+
+    quiet, noisy = chosen(0.01), chosen(0.7)
+    assert 0 < quiet < noisy / 10
+
+
+def test_the_chosen_penalty_predicts_better_than_almost_none():
+    X, Y = bumpy(300, noise=0.5)
+    X_test, Y_test = bumpy(3000, seed=1)
+    problem = Problem(ArrayRows(X, Y), 24, 0.0)
+    alpha, network = choose_alpha(problem, np.random.default_rng(0))
+
+    def test_error(alpha):
+        solution = solve(replace(problem, alpha=alpha), VarPro(), start=network, max_iter=60)
+        return np.mean((solution.network.predict(X_test) - Y_test) ** 2)
+
+    assert test_error(alpha) < 0.9 * test_error(alpha / 1000)
+
+
+def test_the_estimator_fits_deeply_with_varpro():
+    X, Y = bumpy(500, noise=0.1)
+    X_test, Y_test = bumpy(2000, seed=1)
+    model = ReLURegressor(16, solver="varpro", random_state=0).fit(X, Y[:, 0])
+    plain = ReLURegressor(16, solver="anmin", random_state=0).fit(X, Y[:, 0])
+    errors = [np.mean((fitted.predict(X_test) - Y_test[:, 0]) ** 2) for fitted in (model, plain)]
+    assert errors[0] < errors[1]
+    assert model.alpha_ != plain.alpha_
+    fixed = ReLURegressor(16, solver="varpro", alpha=1e-4, relocate=False, random_state=0).fit(X, Y[:, 0])
+    assert fixed.alpha_ == 1e-4
+    assert not any(branch.startswith(("moved", "undid")) for branch in fixed.history_["branch"])
