@@ -169,11 +169,11 @@ def test_the_chosen_penalty_predicts_better_than_almost_none():
     problem = Problem(ArrayRows(X, Y), 24, 0.0)
     alpha, network = choose_alpha(problem, np.random.default_rng(0))
 
-    def test_error(alpha):
+    def error(alpha):
         solution = solve(replace(problem, alpha=alpha), VarPro(), start=network, max_iter=60)
         return np.mean((solution.network.predict(X_test) - Y_test) ** 2)
 
-    assert test_error(alpha) < 0.9 * test_error(alpha / 1000)
+    assert error(alpha) < 0.9 * error(alpha / 1000)
 
 
 def test_the_estimator_fits_deeply_with_varpro():

@@ -11,7 +11,7 @@ from anmin.network import ReLUNetwork
 from anmin.objective import penalty
 from anmin.search.initialisation import starting_weights
 from anmin.solvers.problem import Problem
-from anmin.solvers.systems import output_system, projected_system
+from anmin.solvers.systems import cross_terms, output_system, projected_system
 from anmin.solvers.varpro import VarPro
 from anmin.statistics import PatternStatistics
 
@@ -53,10 +53,7 @@ def evidence(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) 
     M_inverse = inv(M + 1e-13 * np.trace(M) / k * np.eye(k))
     K, _ = output_system(output, alpha)
     K_inverse = inv(K + 1e-13 * np.trace(K) / len(K) * np.eye(len(K)))
-    C = np.empty((h, p, h + 1))
-    C[:, :, :h] = np.einsum("jplq,ql->jpl", statistics.U, A) / n
-    C[:, :, h] = statistics.s / n
-    CK = C.reshape(k, h + 1) @ K_inverse
+    CK = cross_terms(statistics, A).reshape(k, h + 1) @ K_inverse
     coupling = np.einsum("jplq,jplq,jl->", M_inverse.reshape(h, p, h, p), (CK @ CK.T).reshape(h, p, h, p), B @ B.T)
     trace = float(np.trace(M_inverse) + c * np.trace(K_inverse) + coupling)
     effective = float(np.clip(k + (h + 1) * c - alpha * trace, 0.0, 0.95 * n * c))

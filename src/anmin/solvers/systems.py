@@ -35,13 +35,22 @@ def output_system(output: OutputStatistics, alpha: float) -> tuple[NDArray, NDAr
     return K, np.vstack([output.cross, output.y_sum]) / n
 
 
+def cross_terms(statistics: PatternStatistics, A: NDArray) -> NDArray:
+    """Return Ĉ (h, p, h + 1), how the two layers' Jacobians overlap: Ĉ_(j),l = U_jl a_l/n and Ĉ_(j),h+1 = s_j/n."""
+    h, p = statistics.s.shape
+    C = np.empty((h, p, h + 1))
+    C[:, :, :h] = np.einsum("jplq,ql->jpl", statistics.U, A) / statistics.n
+    C[:, :, h] = statistics.s / statistics.n
+    return C
+
+
 def projected_system(
     statistics: PatternStatistics, A: NDArray, B: NDArray, b0: NDArray, alpha: float
 ) -> tuple[NDArray, NDArray]:
     """Return the Gauss–Newton matrix (h·p, h·p) and half the gradient (h·p,) of the loss with the output layer solved.
 
-    B (h, c) and b0 (c,) must be the best output layer for A (p, h). With the Jacobian cross terms Ĉ_(j),l = U_jl a_l/n
-    and Ĉ_(j),h+1 = s_j/n, and K of :func:`output_system`,
+    B (h, c) and b0 (c,) must be the best output layer for A (p, h). With Ĉ of :func:`cross_terms` and K of
+    :func:`output_system`,
 
         M = (B Bᵀ ⊗ 1) ∘ (U/n − Ĉ K⁻¹ Ĉᵀ) + alpha·I,        g_j = (Ĉ_(j) [B; b0] − V_j/n) b_j + alpha·a_j
 
@@ -50,9 +59,7 @@ def projected_system(
     """
     h, p = statistics.s.shape
     n, k = statistics.n, h * p
-    C = np.empty((h, p, h + 1))
-    C[:, :, :h] = np.einsum("jplq,ql->jpl", statistics.U, A) / n
-    C[:, :, h] = statistics.s / n
+    C = cross_terms(statistics, A)
     K = np.empty((h + 1, h + 1))
     K[:h] = np.einsum("pj,jpl->jl", A, C)
     K[h, :h], K[h, h] = K[:h, h], 1.0
