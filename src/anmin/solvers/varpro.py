@@ -63,7 +63,7 @@ class VarPro:
     optimality_tol: float = 1e-9
     decrease_tol: float = 1e-10
 
-    default_max_iter = 200
+    default_max_iter = 500
 
     def __post_init__(self) -> None:
         if not self.damping > 0:
