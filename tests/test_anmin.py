@@ -139,6 +139,19 @@ def test_degenerate_systems_are_solved_with_clamped_eigenvalues(scaling: str):
     assert record.condition_number > 1e9
 
 
+def test_a_floor_below_the_penalty_needs_no_eigendecomposition():
+    rng = np.random.default_rng(4)
+    Q = rng.standard_normal((5, 8))
+    M, c, alpha, n = Q.T @ Q, rng.standard_normal(8), 0.01, 1.0
+    solver = Anmin(log_determinant_threshold=1e9, penalty_scaling="mean")
+    a, record = solver.solve_hidden(M.copy(), c, alpha, n)
+    values, vectors = np.linalg.eigh(M + alpha * np.eye(8))
+    assert values.min() >= solver.eigenvalue_floor
+    np.testing.assert_allclose(a, vectors @ ((vectors.T @ c) / values), rtol=1e-9)
+    assert record.branch == "degenerate"
+    assert record.log_determinant == pytest.approx(np.log(values).sum())
+
+
 def test_log_determinant_decides_between_the_branches():
     M, c = np.diag([2.0, 3.0]), np.array([1.0, 1.0])
     for threshold, branch in ((np.log(6.0) - 1e-6, "regular"), (np.log(6.0) + 1e-6, "degenerate")):

