@@ -97,7 +97,12 @@ def test_loss_curve_draws_the_history() -> None:
 @pytest.mark.parametrize("losses", [[0.0, 0.0], [1.0], [np.nan, 2.0], [1e-3, 9e9], [1.0, 1.0]])
 def test_loss_curve_takes_any_losses(losses: list[float]) -> None:
     history = History(tuple(Record(iteration=i, loss=loss) for i, loss in enumerate(losses)))
-    LossCurveDisplay.from_history(history).figure_.canvas.draw()
+    display = LossCurveDisplay.from_history(history)
+    display.figure_.canvas.draw()
+    positive = np.array(losses) > 0
+    expected = np.where(positive, losses, np.nan) if positive.any() else losses
+    np.testing.assert_array_equal(display.line_.get_ydata(), expected)
+    assert display.ax_.get_yscale() == ("log" if positive.any() else "linear")
 
 
 def test_loss_curve_refuses_what_it_cannot_draw() -> None:

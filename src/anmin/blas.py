@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dgemm
 from threadpoolctl import ThreadpoolController
 
-# Below these sizes of the hidden layer's system, p·h, threads wait for each other longer than they work: measured on
-# two cores, idle and shared. Products over many rows pay sooner than factorisations.
+# Below these sizes of the hidden layer's system, p·h, threads wait for each other longer than they work. Rough values
+# from timings on two cores that were mostly shared with other work. Products over many rows pay sooner than factors.
 _PRODUCTS_PAY_ABOVE = 640
 _FACTORS_PAY_ABOVE = 2000
 

@@ -59,7 +59,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     tol : float >= 0, default 1e-6
         Relative change of the loss between two iterations at which the fit has converged.
     max_time : float > 0, optional
-        Seconds after which no further iteration begins.
+        Seconds after which no further iteration begins. Those of choosing alpha with "varpro" come on top.
     n_restarts : int >= 1, default 1
         Number of random starts, of which the best network is kept.
     relocate : bool, default True
@@ -175,7 +175,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         self
-            Also after an interrupt (Ctrl-C), with the best network so far, ``status_`` INTERRUPTED and a warning.
+            Also after an interrupt (Ctrl-C), with the best network so far, ``status_`` INTERRUPTED and a warning. An
+            interrupt before there is a network, and while "varpro" chooses alpha, is passed on.
 
         Raises
         ------

@@ -92,7 +92,7 @@ class LossCurveDisplay:
             ax = new_axes()[0]
         style: dict[str, Any] = {"color": ACCENT, "linewidth": 1.8, "marker": "o", "markersize": 3.2} | line
         (self.line_,) = ax.plot(x, y, **style)
-        if np.isfinite(y).any():
+        if (y > 0).any():
             best = int(np.nanargmin(y))
             ax.axhline(y[best], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
             # At the upper right, where a falling curve leaves room.
@@ -118,9 +118,10 @@ class LossCurveDisplay:
         return self
 
     def _positive(self, quantity: str) -> NDArray:
-        # A logarithmic scale has no place for a loss of 0 (a perfect fit without penalty) or for NaN.
+        # A logarithmic scale has no place for a loss of 0 (a perfect fit without penalty) or for NaN; where there is
+        # nothing else, the scale stays linear and shows it.
         y = self.history[quantity].astype(np.float64)
-        return np.where(y > 0, y, np.nan)
+        return np.where(y > 0, y, np.nan) if (y > 0).any() else y
 
 
 def _readable_ticks(ax: Axes, y: NDArray) -> None:

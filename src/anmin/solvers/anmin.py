@@ -110,7 +110,7 @@ class Anmin:
             log_determinant = 2 * float(np.log(np.diagonal(L).astype(np.float64)).sum())
             regular = log_determinant > self.log_determinant_threshold
             # Every eigenvalue is at least alpha: with that above the floor, raising them to it changes nothing, and
-            # the factor at hand gives the same solution as the eigendecomposition, at a thirtieth of its cost.
+            # the factor at hand gives the same solution as the eigendecomposition, far more cheaply.
             if regular or alpha >= self.eigenvalue_floor:
                 (pocon,) = get_lapack_funcs(("pocon",), (L,))
                 reciprocal = pocon(L, norm, uplo="L")[0]

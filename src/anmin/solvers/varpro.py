@@ -49,8 +49,10 @@ class VarPro:
 
     Notes
     -----
-    Gauss–Newton is used rather than the exact Newton matrix of the frozen pattern, which the same sums give: far from
-    an optimum that matrix is indefinite, and steps with it were several times shorter on all data sets tried.
+    Gauss–Newton is used rather than the exact Newton matrix of the frozen pattern, which the same sums give: that
+    matrix is indefinite far from an optimum. From two random starts on each of abalone, bike sharing and the signed
+    distance field, 60 steps with it ended at a higher loss every time (8.2 for 4.6, 7836 for 992). Near an optimum, or
+    as a switch to it there, it was not tried.
 
     References
     ----------
