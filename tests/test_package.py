@@ -16,13 +16,14 @@ EXTRAS = ["torch", "matplotlib", "dask", "distributed", "cvxpy", "clarabel", "on
 
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
-    {"objective", "atomic", "blas"},
+    {"objective", "atomic", "blas", "validation"},
     {"statistics", "network", "history"},
     {"rows"},
     {"solvers"},
     {"search"},
+    {"influence"},
     {"selection"},
-    {"progress", "validation", "datasets"},
+    {"progress", "datasets"},
     {"estimators"},
     {"inspection"},
     {"lab"},

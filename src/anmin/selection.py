@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import inv
 
+from anmin.influence import joint_inverse
 from anmin.network import ReLUNetwork
 from anmin.objective import penalty
 from anmin.search.initialisation import starting_weights
 from anmin.solvers.problem import Problem
-from anmin.solvers.systems import cross_terms, output_system, projected_system
 from anmin.solvers.varpro import VarPro
 from anmin.statistics import PatternStatistics
 
@@ -46,18 +45,10 @@ def evidence(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) 
     The activation pattern is taken as given: that it was chosen too is not counted.
     """
     A, B, b0 = network.A, network.B, network.b0
-    h, p, c = network.n_neurons, network.n_features + 1, network.n_outputs
-    k, n = h * p, statistics.n
-    output = statistics.output(A)
-    M, _ = projected_system(statistics, A, B, b0, alpha)
-    M_inverse = inv(M + 1e-13 * np.trace(M) / k * np.eye(k))
-    K, _ = output_system(output, alpha)
-    K_inverse = inv(K + 1e-13 * np.trace(K) / len(K) * np.eye(len(K)))
-    CK = cross_terms(statistics, A).reshape(k, h + 1) @ K_inverse
-    coupling = np.einsum("jplq,jplq,jl->", M_inverse.reshape(h, p, h, p), (CK @ CK.T).reshape(h, p, h, p), B @ B.T)
-    trace = float(np.trace(M_inverse) + c * np.trace(K_inverse) + coupling)
-    effective = float(np.clip(k + (h + 1) * c - alpha * trace, 0.0, 0.95 * n * c))
-    noise = float(output.sse(B, b0).sum()) / (n * c - effective)
+    n, c = statistics.n, network.n_outputs
+    counted = joint_inverse(statistics, network, alpha).effective_parameters
+    effective = float(np.clip(counted, 0.0, 0.95 * n * c))
+    noise = float(statistics.output(A).sse(B, b0).sum()) / (n * c - effective)
     wanted = noise * effective / (n * max(penalty(A, B, b0), 1e-300))
     return Evidence(effective, noise, float(np.clip(wanted, _LEAST_SUM / n, _MOST_ALPHA)))
 
