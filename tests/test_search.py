@@ -167,13 +167,15 @@ def test_the_chosen_penalty_predicts_better_than_almost_none():
     X, Y = bumpy(300, noise=0.5)
     X_test, Y_test = bumpy(3000, seed=1)
     problem = Problem(ArrayRows(X, Y), 24, 0.0)
-    alpha, network = choose_alpha(problem, np.random.default_rng(0))
 
-    def error(alpha):
+    def error(alpha, network):
         solution = solve(replace(problem, alpha=alpha), VarPro(), start=network, max_iter=60)
         return np.mean((solution.network.predict(X_test) - Y_test) ** 2)
 
-    assert error(alpha) < 0.9 * error(alpha / 1000)
+    # Single fits without a penalty end anywhere; several starts do not depend on the last digits.
+    chosen = [choose_alpha(problem, np.random.default_rng(seed)) for seed in range(3)]
+    errors = np.array([[error(alpha, network), error(alpha / 1000, network)] for alpha, network in chosen])
+    assert errors[:, 0].mean() < 0.9 * errors[:, 1].mean()
 
 
 def test_the_estimator_fits_deeply_with_varpro():
