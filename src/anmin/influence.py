@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, eigh
+from scipy.linalg.lapack import dtrtri
 
 from anmin.blas import product, threads_for_products
 from anmin.network import ReLUNetwork
@@ -75,8 +76,8 @@ def joint_inverse(statistics: PatternStatistics, network: ReLUNetwork, alpha: fl
     K, _ = output_system(statistics.output(A), alpha)
     Q = _root_of_inverse(K, float(np.diagonal(K).max()))
     overlap = product(product(cross_terms(statistics, A).reshape(k, h + 1), Q), Q.T)
-    blocks = (product(R, R.T) * product(overlap, overlap.T)).reshape(h, p, h, p).sum(axis=(1, 3))
-    trace = np.vdot(R, R) + c * np.vdot(Q, Q) + np.vdot(blocks, B @ B.T)
+    coupling = sum(np.sum(product(R.T, np.repeat(b, p)[:, None] * overlap) ** 2) for b in B.T)
+    trace = np.vdot(R, R) + c * np.vdot(Q, Q) + coupling
     return JointInverse(R, Q, overlap, float(R.shape[1] + c * Q.shape[1] - alpha * trace))
 
 
@@ -327,7 +328,7 @@ def _root_of_inverse(system: NDArray, size: float) -> NDArray:
         L = cholesky(system, lower=True, check_finite=False)
         # A pivot is at least the smallest eigenvalue, so a small one may be a singular matrix that happened to factor.
         if np.diagonal(L).min() ** 2 > 100 * floor:
-            return solve_triangular(L, np.eye(len(L)), lower=True, check_finite=False).T
+            return dtrtri(L, lower=True)[0].T
     except LinAlgError:
         pass
     values, vectors = eigh(system)
