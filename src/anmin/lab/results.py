@@ -148,7 +148,11 @@ class RunFile:
 
 
 def complete(
-    file: RunFile, jobs: Iterable[tuple[str, int, dict, Callable[[], Run]]], report: Callable[[str], None]
+    file: RunFile,
+    jobs: Iterable[tuple[str, int, dict, Callable[[], Run]]],
+    report: Callable[[str], None],
+    *,
+    again: bool = False,
 ) -> list[Run]:
     """Make the runs that the file lacks and return those asked for, old and new.
 
@@ -159,10 +163,12 @@ def complete(
         ``make()`` does the work of one run.
     report : callable
         Is given one line of text after each run that was made.
+    again : bool, default False
+        Make the runs that the file has, too.
     """
     found = []
     for method, split, settings, make in jobs:
-        run = file.find(method, split, settings)
+        run = None if again else file.find(method, split, settings)
         if run is None:
             run = make()
             file.add(run)
@@ -176,7 +182,7 @@ def complete(
 
 def environment() -> dict[str, Any]:
     """Return what the seconds of a run depend on: versions, processor, cores and threads."""
-    packages = ("anmin", "numpy", "scipy", "scikit-learn", "torch")
+    packages = ("anmin", "numpy", "scipy", "scikit-learn", "torch", "lightgbm", "pyscnn", "torch-levenberg-marquardt")
     return {
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in packages},

@@ -1,0 +1,70 @@
+"""Accuracy, size and speed against rivals on public data.
+
+Runs are stored one by one in ``benchmarks/results/accuracy``, and the same command goes on where it was interrupted.
+The data are read from the folder that ANMIN_DATA names (see docs/data.md). For one thread, as in the stored results,
+set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1.
+
+    python benchmarks/accuracy.py --datasets concrete,yacht --rivals ours,lightgbm --splits 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from anmin.atomic import written_atomically
+from anmin.lab import accuracy, contest
+from anmin.lab.accuracy_tables import accuracy_tables
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Run what is asked for, and write the table."""
+    options = parse()
+    folder = options.results / "accuracy"
+    try:
+        for name in () if options.tables_only else options.datasets or accuracy.FIELDS:
+            accuracy.run(folder, name, options.rivals, options.splits, again=options.again, report=say)
+        write(options.results / "accuracy.md", accuracy_tables(folder))
+    except KeyboardInterrupt:
+        say("Interrupted; the finished runs are stored, and the same command goes on from there.")
+        return 130
+    except (ValueError, ImportError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description="Accuracy, size and speed against rivals on public data.")
+    parser.add_argument("--datasets", type=names, help=f"of {', '.join(accuracy.FIELDS)}; by default all")
+    parser.add_argument("--rivals", type=names, help=f"of {', '.join(contest.RIVALS)}; by default the quicker ones")
+    parser.add_argument("--splits", type=int, help="first splits to run; by default all of the data set")
+    parser.add_argument("--tables-only", action="store_true", help="only write the table of the stored runs")
+    parser.add_argument("--again", action="store_true", help="make stored runs of these rivals again")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
+    return parser.parse_args()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with written_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"Wrote {path}.")
+
+
+def names(text: str) -> list[str]:
+    """Return names that were given with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a file."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
