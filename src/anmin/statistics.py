@@ -7,8 +7,8 @@ memory, in files or on several machines differ only in how they add up the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from anmin import objective
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Every field is a sum over rows, so merging is field-wise addition."""
+    """Every field but the pattern is a sum over rows, so merging is field-wise addition."""
 
     def merge(self, other: Self) -> Self:
         """Return the statistics of both sets of rows together."""
@@ -31,15 +31,17 @@ class _Sums:
     def _combine(self, other: Self, sign: int) -> Self:
         if type(other) is not type(self):
             raise TypeError(f"Only {type(self).__name__} can be combined with it; got {type(other).__name__}.")
-        combined = {}
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+        combined: dict[str, Any] = {}
+        for part in fields(self):
+            if part.name == "pattern":
+                continue  # belongs to the rows that made it
+            mine, theirs = getattr(self, part.name), getattr(other, part.name)
             if np.shape(mine) != np.shape(theirs):
                 raise ValueError(
                     f"Statistics can be combined only for equal numbers of neurons, inputs and outputs; "
-                    f"got {field.name} of shape {np.shape(mine)} and {np.shape(theirs)}."
+                    f"got {part.name} of shape {np.shape(mine)} and {np.shape(theirs)}."
                 )
-            combined[field.name] = mine + sign * theirs
+            combined[part.name] = mine + sign * theirs
         return type(self)(**combined)
 
 
@@ -101,8 +103,11 @@ class PatternStatistics(_Sums):
     active : ndarray of shape (h,), integer
         Number of rows on which each neuron is active, x̃_iᵀ a_j > 0.
     flips : int
-        Number of (row, neuron) entries whose activity differs from that at the previous hidden weights, 0 where none
-        were given.
+        Number of (row, neuron) entries whose activity differs from that of the earlier statistics, 0 where none were
+        given.
+    pattern : object, optional
+        What the rows need to know of the pattern to bring these sums up to date at other hidden weights; for them
+        alone to read. Combined statistics have none.
     """
 
     U: NDArray
@@ -113,6 +118,7 @@ class PatternStatistics(_Sums):
     y_square: NDArray
     active: NDArray
     flips: int
+    pattern: Any = field(default=None, repr=False)
 
     def output(self, A: NDArray) -> OutputStatistics:
         """Return the output-layer sums of hidden weights A (p, h) at this pattern, without visiting the rows.

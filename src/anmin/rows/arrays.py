@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,17 +11,10 @@ from scipy.linalg.blas import dsyrk
 
 from anmin.blas import product
 from anmin.network import activation
+from anmin.rows.increments import MOST_UPDATES, UPDATES_PAY_BELOW, Block, Pattern, updated
 from anmin.statistics import OutputStatistics, PatternStatistics
 
 _BLOCK_BYTES = 2**21  # of the N-block × h·p matrix that BLAS multiplies with itself: what a core's cache holds
-
-
-class Block(NamedTuple):
-    """Consecutive rows in float64: x̃ with its constant (n, p), targets (n, c), square roots of weights (n,) or None."""
-
-    Xt: NDArray
-    Y: NDArray
-    root_w: NDArray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +90,44 @@ class ArrayRows:
         """Number of outputs, c."""
         return self.Y.shape[1]
 
-    def statistics(self, A: NDArray, negative_slope: float = 0.0, previous: NDArray | None = None) -> PatternStatistics:
+    def statistics(
+        self, A: NDArray, negative_slope: float = 0.0, since: PatternStatistics | None = None
+    ) -> PatternStatistics:
         """Return the frozen-pattern sums at hidden weights A (p, h): the heavy pass, N·(h·p)² multiplications.
 
-        With ``previous`` hidden weights, the pattern entries that differ from theirs are counted in ``flips``.
+        Given statistics of the same rows and slope ``since`` then, only the entries of the pattern that differ from
+        theirs are visited where that is cheaper, with h·p² multiplications each, and their number is in ``flips``.
+        The sums are then equal to rounding: they are made afresh after some tens of updates.
         """
+        earlier = None if since is None else since.pattern
+        if not isinstance(earlier, Pattern) or earlier.on.shape != (self.n_rows, A.shape[1]):
+            return self._fresh_statistics(A, negative_slope)
+        assert since is not None
+        on = self._pattern(A)
+        differs = on != earlier.on
+        flips = int(np.count_nonzero(differs))
+        if earlier.updates >= MOST_UPDATES or flips > UPDATES_PAY_BELOW * on.size:
+            return replace(self._fresh_statistics(A, negative_slope), flips=flips)
+        return updated(since, self._flipped, on, differs, negative_slope)
+
+    def _flipped(self, index: NDArray) -> Block:
+        """Return the rows of these indices as a block."""
+        Xt = np.empty((len(index), self.n_features + 1))
+        Xt[:, 0] = 1.0
+        Xt[:, 1:] = self.X[index]
+        root_w = None if self.w is None else np.sqrt(self.w[index])
+        return Block(Xt, self.Y[index].astype(np.float64, copy=False), root_w)
+
+    def _pattern(self, A: NDArray) -> NDArray:
+        """Return which neurons are active on which rows, booleans (N, h)."""
+        on = np.empty((self.n_rows, A.shape[1]), dtype=bool)
+        start = 0
+        for Xt, _, _ in self._blocks(max(256, _BLOCK_BYTES // (8 * max(1, A.shape[1])))):
+            np.greater(product(Xt, A), 0, out=on[start : start + len(Xt)])
+            start += len(Xt)
+        return on
+
+    def _fresh_statistics(self, A: NDArray, negative_slope: float) -> PatternStatistics:
         p, h = A.shape
         k, c = h * p, self.n_outputs
         step = self.block_rows or max(256, _BLOCK_BYTES // (8 * k), k // 8)
@@ -110,14 +135,13 @@ class ArrayRows:
         # BLAS fills the upper triangle of a Fortran-ordered matrix, which is the lower one of its transpose, U.
         U = np.zeros((k, k), order="F")
         VsT = np.zeros((c + 1, k))
-        active, flips = np.zeros(h, dtype=np.int64), 0
+        on = np.empty((self.n_rows, h), dtype=bool)
         buffer = np.empty((step, h, p))
+        start = 0
         for Xt, Y, root_w in self._blocks(step):
-            on = product(Xt, A) > 0
-            active += np.count_nonzero(on, axis=0)
-            if previous is not None:
-                flips += int(np.count_nonzero(on != (product(Xt, previous) > 0)))
-            G = np.where(on, 1.0, negative_slope)
+            block = np.greater(product(Xt, A), 0, out=on[start : start + len(Xt)])
+            start += len(Xt)
+            G = np.where(block, 1.0, negative_slope)
             Y1 = np.column_stack([Y, np.ones(len(Y))])
             if root_w is not None:
                 G *= root_w[:, None]
@@ -131,8 +155,9 @@ class ArrayRows:
             U=_mirrored(U).reshape(h, p, h, p),
             V=np.ascontiguousarray(VsT[:c].T).reshape(h, p, c),
             s=VsT[c].reshape(h, p),
-            active=active,
-            flips=flips,
+            active=np.count_nonzero(on, axis=0),
+            flips=0,
+            pattern=Pattern(on),
             **self._totals(),
         )
 

@@ -126,7 +126,7 @@ class Relocating:
 
     def _trial(self, problem: Problem, state: RelocatingState, rng: np.random.Generator) -> VarProState:
         A = self._moved(problem, state, rng)
-        trial = self.inner.init(problem, _network(A, problem), rng)
+        trial = self.inner.begin(problem, A, state.statistics)
         trial = replace(trial, damping=max(state.inner.damping, self.least_trial_damping))
         for remaining in range(self.trial_steps - 1, -1, -1):
             before, trial = trial.loss, self.inner.step(problem, trial)

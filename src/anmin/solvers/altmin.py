@@ -12,6 +12,7 @@ from anmin.history import Record
 from anmin.network import ReLUNetwork
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import hidden_system, solve_semidefinite
+from anmin.statistics import PatternStatistics
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ class AltMin:
         W = w.reshape(h, p - 1).T
         A = np.vstack([np.zeros(h), W])
         frozen_loss = statistics.output(A).loss(A, network.B, network.b0, problem.alpha)
-        return self._at(problem, W, network.A, Record(frozen_loss=frozen_loss, branch="least squares"))
+        return self._at(problem, W, statistics, Record(frozen_loss=frozen_loss, branch="least squares"))
 
-    def _at(self, problem: Problem, W: NDArray, previous: NDArray | None, record: Record) -> State:
+    def _at(self, problem: Problem, W: NDArray, since: PatternStatistics | None, record: Record) -> State:
         h = problem.n_neurons
         network = ReLUNetwork(np.vstack([np.zeros(h), W]), np.ones((h, 1)), np.zeros(1), problem.negative_slope)
-        statistics = problem.rows.statistics(network.A, problem.negative_slope, previous)
+        statistics = problem.rows.statistics(network.A, problem.negative_slope, since)
         return State.at(problem, network, statistics, statistics.output(network.A), record)

@@ -16,6 +16,7 @@ from anmin.history import Record
 from anmin.network import ReLUNetwork
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import hidden_system, output_layer
+from anmin.statistics import PatternStatistics
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Anmin:
             return replace(state, loss=np.nan, record=record)
         A = a.reshape(h, p).T
         frozen_loss = statistics.output(A).loss(A, network.B, network.b0, problem.alpha)
-        return self._at(problem, A, network.A, replace(record, frozen_loss=frozen_loss))
+        return self._at(problem, A, statistics, replace(record, frozen_loss=frozen_loss))
 
     def solve_hidden(self, M: NDArray, c: NDArray, alpha: float, n: float) -> tuple[NDArray, Record]:
         """Solve (M + alpha·I) a = c and report log-determinant, condition number and branch. M is overwritten."""
@@ -130,9 +131,9 @@ class Anmin:
             branch="degenerate",
         )
 
-    def _at(self, problem: Problem, A: NDArray, previous: NDArray | None, record: Record) -> State:
+    def _at(self, problem: Problem, A: NDArray, since: PatternStatistics | None, record: Record) -> State:
         """Visit the rows at hidden weights A and solve for the output layer."""
-        statistics = problem.rows.statistics(A, problem.negative_slope, previous)
+        statistics = problem.rows.statistics(A, problem.negative_slope, since)
         output = statistics.output(A)
         B, b0 = output_layer(output, problem.alpha)
         if not (np.isfinite(B).all() and np.isfinite(b0).all()):

@@ -85,8 +85,7 @@ class VarPro:
         """Return the state at A ~ N(0, 1), or at the hidden layer of ``network``, with the best output layer."""
         shape = (problem.rows.n_features + 1, problem.n_neurons)
         A = rng.standard_normal(shape) if network is None else network.A
-        statistics = problem.rows.statistics(A, problem.negative_slope)
-        return self._at(problem, A, statistics, Record(), self.damping)
+        return self.begin(problem, A)
 
     def step(self, problem: Problem, state: State) -> VarProState:
         """Return the state after one step that lowers the loss, or the same one, settled, if there is none."""
@@ -113,7 +112,7 @@ class VarPro:
                 decrease = state.loss - output.loss(A, B, b0, alpha)
                 gain = decrease / predicted
                 if decrease > 0 and gain > _LEAST_GAIN:
-                    after = problem.rows.statistics(A, problem.negative_slope, network.A)
+                    after = problem.rows.statistics(A, problem.negative_slope, state.statistics)
                     factor = max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)
                     record = Record(optimality=optimality, damping=damping, branch="step")
                     taken = self._at(problem, A, after, record, max(damping * factor, _LEAST_DAMPING))
@@ -121,6 +120,11 @@ class VarPro:
                     return taken if taken.loss < state.loss else self._settled(state, optimality)
             damping, growth = damping * growth, growth * 2
         return self._settled(state, optimality)
+
+    def begin(self, problem: Problem, A: NDArray, since: PatternStatistics | None = None) -> VarProState:
+        """Return the state at hidden weights A (p, h); ``since`` may be earlier statistics of the same rows."""
+        statistics = problem.rows.statistics(A, problem.negative_slope, since)
+        return self._at(problem, A, statistics, Record(), self.damping)
 
     def at(self, problem: Problem, A: NDArray, statistics: PatternStatistics, damping: float) -> VarProState:
         """Return the state at hidden weights A (p, h) whose statistics are known, for example at another alpha."""
