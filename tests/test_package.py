@@ -25,6 +25,7 @@ LAYERS = [
     {"selection"},
     {"progress", "datasets"},
     {"estimators"},
+    {"path"},
     {"inspection"},
     {"lab"},
     {"cli"},

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.history import History
-from anmin.inspection.plotting import ACCENT, MUTED, new_axes
+from anmin.inspection.plotting import ACCENT, MUTED, new_axes, readable_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ class LossCurveDisplay:
                 fontsize="small",
             )
             ax.set_yscale("log")
-            _readable_ticks(ax, y)
+            readable_ticks(ax, y)
         if against == "iteration":
             ax.locator_params(axis="x", integer=True)
         ax.set_xlabel(_LABELS[against])
@@ -122,14 +122,3 @@ class LossCurveDisplay:
         # nothing else, the scale stays linear and shows it.
         y = self.history[quantity].astype(np.float64)
         return np.where(y > 0, y, np.nan) if (y > 0).any() else y
-
-
-def _readable_ticks(ax: Axes, y: NDArray) -> None:
-    """Label a logarithmic axis with plain numbers where it spans less than two decades."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-
-    span = float(np.nanmax(y) / np.nanmin(y))
-    if span < 100:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if span >= 8 else MaxNLocator(6))
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())

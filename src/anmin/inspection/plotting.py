@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,28 @@ def new_axes(count: int = 1, width: float = 4.6, height: float = 3.8) -> list[Ax
 
     _, axes = plt.subplots(1, count, figsize=(width * count, height), layout="constrained", squeeze=False)
     return list(axes[0])
+
+
+def stacked_axes(heights: Sequence[float], width: float = 5.6, height: float = 4.8) -> list[Axes]:
+    """Return axes above one another in a new pyplot figure, of these relative heights, with one x-axis for all."""
+    require_matplotlib()
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(
+        len(heights), figsize=(width, height), height_ratios=heights, sharex=True, layout="constrained", squeeze=False
+    )
+    return list(axes[:, 0])
+
+
+def readable_ticks(ax: Axes, y: NDArray) -> None:
+    """Label a logarithmic axis with plain numbers where it spans less than two decades."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+    span = float(np.nanmax(y) / np.nanmin(y))
+    if span < 100:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if span >= 8 else MaxNLocator(6))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def label(name: str) -> str:
