@@ -21,7 +21,7 @@ from anmin.rows import ArrayRows, Scaling
 from anmin.selection import evidence
 from anmin.solvers import Problem, VarPro, solve
 from anmin.solvers.systems import output_layer
-from problems import CASES, Case, design, gates
+from problems import CASES, Case, dense_loss, design, gates
 
 LONG = [case for case in CASES if case.n_rows > 100 and not case.scales]
 
@@ -198,6 +198,33 @@ def test_the_factors_are_the_inverse_of_the_joint_matrix(case: Case):
     scale = np.sqrt(np.diagonal(dense))[:k]
     found = inverse.hidden @ inverse.hidden.T
     np.testing.assert_allclose(found / np.outer(scale, scale), dense[:k, :k] / np.outer(scale, scale), atol=1e-7)
+    charge = -np.linalg.slogdet(alpha * dense)[1]
+    assert inverse.log_determinant == pytest.approx(charge, rel=1e-6)
+    X, Y, w, A = case.data()
+    loss = dense_loss(X, Y, w, A, network.B, network.b0, case.negative_slope, alpha)
+    found = evidence(rows.statistics(A, case.negative_slope), network, alpha).log_evidence
+    assert found == pytest.approx(-0.5 * (rows.n * rows.n_outputs * np.log(loss) + charge), rel=1e-6)
+
+
+def test_the_evidence_is_largest_where_it_asks_for_its_own_penalty():
+    """The two rules are one, shown on a linear model, which is what a network is in its weights near an optimum."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 5))
+    y = X @ rng.standard_normal(5) + 2 * rng.standard_normal(80)
+    J = np.column_stack([X, np.ones(80)])
+    H, cross = J.T @ J / 80, J.T @ y / 80
+
+    def at(alpha):
+        inverse = np.linalg.inv(H + alpha * np.eye(6))
+        theta = inverse @ cross
+        squares = np.sum((y - J @ theta) ** 2)
+        gamma = np.trace(inverse @ H)
+        log_evidence = -40 * np.log(squares / 80 + alpha * theta @ theta) + np.linalg.slogdet(alpha * inverse)[1] / 2
+        return log_evidence, squares / (80 - gamma) * gamma / (80 * theta @ theta)
+
+    alphas = np.geomspace(1e-3, 10, 4001)
+    best = alphas[np.argmax([at(alpha)[0] for alpha in alphas])]
+    assert at(best)[1] == pytest.approx(best, rel=5e-3)
 
 
 def test_a_row_that_alone_determines_its_fit_has_no_leave_one_out_residual():

@@ -53,12 +53,15 @@ class JointInverse:
         Ĉ K⁻¹.
     effective_parameters : float
         γ = tr((H + alpha·I)⁻¹ H) = r + c·q − alpha·tr((H + alpha·I)⁻¹).
+    log_determinant : float
+        log det(I + H/alpha), by which the evidence charges for the weights; infinite where alpha is 0.
     """
 
     hidden: NDArray
     output: NDArray
     overlap: NDArray
     effective_parameters: float
+    log_determinant: float
 
 
 def joint_inverse(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) -> JointInverse:
@@ -72,13 +75,16 @@ def joint_inverse(statistics: PatternStatistics, network: ReLUNetwork, alpha: fl
     M, _ = projected_system(statistics, A, B, b0, alpha)
     # M is a difference; what it was taken from sets the level of its rounding.
     whole = np.diagonal(statistics.U.reshape(k, k)) / statistics.n * np.repeat(np.sum(B**2, axis=1), p) + alpha
-    R = _root_of_inverse(M, float(whole.max(initial=0.0)))
+    R, log_M = _root_of_inverse(M, float(whole.max(initial=0.0)))
     K, _ = output_system(statistics.output(A), alpha)
-    Q = _root_of_inverse(K, float(np.diagonal(K).max()))
+    Q, log_K = _root_of_inverse(K, float(np.diagonal(K).max()))
     overlap = product(product(cross_terms(statistics, A).reshape(k, h + 1), Q), Q.T)
     coupling = sum(np.sum(product(R.T, np.repeat(b, p)[:, None] * overlap) ** 2) for b in B.T)
     trace = np.vdot(R, R) + c * np.vdot(Q, Q) + coupling
-    return JointInverse(R, Q, overlap, float(R.shape[1] + c * Q.shape[1] - alpha * trace))
+    rank = R.shape[1] + c * Q.shape[1]
+    # What is singular to rounding has eigenvalues of alpha or so, whose part in det(I + H/alpha) is 1.
+    log_determinant = log_M + c * log_K - rank * np.log(alpha) if alpha > 0 else np.inf
+    return JointInverse(R, Q, overlap, float(rank - alpha * trace), float(log_determinant))
 
 
 def leverage(network: ReLUNetwork, rows: ArrayRows, alpha: float) -> NDArray:
@@ -318,19 +324,21 @@ def _check_shapes(network: ReLUNetwork, rows: ArrayRows) -> None:
         )
 
 
-def _root_of_inverse(system: NDArray, size: float) -> NDArray:
-    """Return R with R Rᵀ the inverse of a positive semidefinite system, or its pseudo-inverse where that is singular.
+def _root_of_inverse(system: NDArray, size: float) -> tuple[NDArray, float]:
+    """Return R with R Rᵀ the inverse of a positive semidefinite system, and the logarithm of its determinant.
 
-    Eigenvalues at the level of the rounding of numbers of ``size`` count as zero.
+    Eigenvalues at the level of the rounding of numbers of ``size`` count as zero: then R belongs to the pseudo-inverse,
+    and they are left out of the determinant.
     """
     floor = len(system) * _EPS * size
     try:
         L = cholesky(system, lower=True, check_finite=False)
+        pivots = np.diagonal(L)
         # A pivot is at least the smallest eigenvalue, so a small one may be a singular matrix that happened to factor.
-        if np.diagonal(L).min() ** 2 > 100 * floor:
-            return dtrtri(L, lower=True)[0].T
+        if pivots.min() ** 2 > 100 * floor:
+            return dtrtri(L, lower=True)[0].T, 2 * float(np.sum(np.log(pivots)))
     except LinAlgError:
         pass
     values, vectors = eigh(system)
     kept = values > max(floor, len(system) * _EPS * values[-1])
-    return vectors[:, kept] / np.sqrt(values[kept])
+    return vectors[:, kept] / np.sqrt(values[kept]), float(np.sum(np.log(values[kept])))

@@ -52,6 +52,8 @@ class AlphaPath:
         γ, the effective degrees of freedom of both layers at the frozen pattern.
     wanted_alphas : ndarray of shape (m,)
         What the evidence of each fit asks for (:func:`anmin.selection.evidence`).
+    log_evidence : ndarray of shape (m,)
+        The logarithm of the evidence of each fit, up to a constant (:class:`anmin.selection.Evidence`).
     networks : tuple of m ReLUNetwork
         In raw units.
     statuses : tuple of m Status
@@ -67,6 +69,7 @@ class AlphaPath:
     gcv: NDArray
     effective_parameters: NDArray
     wanted_alphas: NDArray
+    log_evidence: NDArray
     networks: tuple[ReLUNetwork, ...]
     statuses: tuple[Status, ...]
     interrupted: bool = False
@@ -79,47 +82,29 @@ class AlphaPath:
         """Position of the network of least error on the rows held out: ``path.networks[path.best]``."""
         return self.choose("held_out")
 
-    @property
-    def evidence_alpha(self) -> float:
-        """The smallest penalty at which a fit and its evidence agree and which a change of it leads back to, or NaN.
-
-        Found by linear interpolation of log(wanted) − log(alpha) between neighbours on the path. The smallest, because
-        at a large penalty a fit may take for noise what it could not fit, and ask for that penalty.
-        """
-        positive = self.alphas > 0
-        x = np.log(self.alphas[positive])
-        excess = np.log(self.wanted_alphas[positive]) - x
-        for i in reversed(range(len(x) - 1)):
-            if excess[i] < 0 <= excess[i + 1]:
-                return float(np.exp(x[i] + (x[i + 1] - x[i]) * excess[i] / (excess[i] - excess[i + 1])))
-        return np.nan
-
     def choose(self, criterion: Criterion) -> int:
         """Return the position of the network that a criterion prefers.
 
-        "held_out", "leave_one_out" and "gcv" prefer the least of these errors, the larger penalty among equals;
-        "evidence" the penalty nearest, in ratio, to ``evidence_alpha``, or where there is none to what it asks for.
+        "held_out", "leave_one_out" and "gcv" prefer the least of these errors, "evidence" the largest evidence; among
+        equals the largest penalty.
 
         Raises
         ------
         ValueError
             If there is no such criterion, or no row was held out.
         """
-        if criterion == "evidence":
-            gaps = np.abs(np.log(np.maximum(self.alphas, 1e-300)) - np.log(self._agreed))
-            return int(np.argmin(gaps))
-        errors = {"held_out": self.held_out_mse, "leave_one_out": self.leave_one_out_mse, "gcv": self.gcv}
-        if criterion not in errors:
-            raise ValueError(f"criterion must be one of {', '.join([*errors, 'evidence'])}; got {criterion!r}.")
-        values = errors[criterion]
-        if not np.isfinite(values).any():
-            raise ValueError(f"No fit of this path has an error of the kind {criterion!r}; no row was held out for it.")
+        costs = {
+            "held_out": self.held_out_mse,
+            "leave_one_out": self.leave_one_out_mse,
+            "gcv": self.gcv,
+            "evidence": -self.log_evidence,
+        }
+        if criterion not in costs:
+            raise ValueError(f"criterion must be one of {', '.join(costs)}; got {criterion!r}.")
+        values = costs[criterion]
+        if np.isnan(values).all():
+            raise ValueError(f"This path cannot be chosen from by {criterion!r}: no row was held out for it.")
         return int(np.nanargmin(values))
-
-    @property
-    def _agreed(self) -> NDArray:
-        alpha = self.evidence_alpha
-        return self.wanted_alphas if np.isnan(alpha) else np.full(len(self), alpha)
 
     def to_dict(self) -> dict[str, list]:
         """Return all but the networks as lists of Python numbers and text, ready for a data frame or JSON."""
@@ -127,7 +112,7 @@ class AlphaPath:
             name: getattr(self, name).tolist()
             for name in (
                 "alphas", "train_mse", "held_out_mse", "leave_one_out_mse", "gcv", "effective_parameters",
-                "wanted_alphas",
+                "wanted_alphas", "log_evidence",
             )
         }  # fmt: skip
         return {**numbers, "statuses": [status.name for status in self.statuses]}
@@ -248,7 +233,7 @@ def alpha_path(
                 ConvergenceWarning,
                 stacklevel=2,
             )
-    columns = {name: np.array([getattr(point, name) for point in points]) for name in _Point._fields[:7]}
+    columns = {name: np.array([getattr(point, name) for point in points]) for name in _Point._fields[:-2]}
     networks = tuple(
         replace(scaling.fold(point.network), feature_names=data.feature_names, output_names=data.output_names)
         for point in points
@@ -266,6 +251,7 @@ class _Point(NamedTuple):
     gcv: float
     effective_parameters: float
     wanted_alphas: float
+    log_evidence: float
     network: ReLUNetwork
     status: Status
 
@@ -273,7 +259,7 @@ class _Point(NamedTuple):
 def _point(problem: Problem, solution: Solution, held_out: ArrayRows | None) -> _Point:
     network, alpha = solution.network, problem.alpha
     found = influence_in(network, problem.rows, alpha, problem.y_scale)
-    asked = evidence(problem.rows.statistics(network.A, network.negative_slope), network, alpha).alpha
+    asked = evidence(problem.rows.statistics(network.A, network.negative_slope), network, alpha)
     held_out_mse = np.nan
     if held_out is not None:
         held_out_mse = problem.mse(held_out.output_statistics(network.A, network.negative_slope), network)
@@ -284,7 +270,8 @@ def _point(problem: Problem, solution: Solution, held_out: ArrayRows | None) -> 
         found.leave_one_out_mse,
         found.generalised_cross_validation,
         found.effective_degrees_of_freedom,
-        asked,
+        asked.alpha,
+        asked.log_evidence,
         network,
         solution.status,
     )

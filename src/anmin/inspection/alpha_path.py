@@ -25,7 +25,7 @@ _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
 class AlphaPathDisplay:
     """Errors of the networks of a path against their penalty, with their effective parameters below.
 
-    The least error on held-out rows has a ring; a vertical line marks the penalty that the evidence chooses. Use
+    The least error on held-out rows has a ring; a vertical line marks the penalty of the largest evidence. Use
     :meth:`from_path`.
 
     Parameters
@@ -39,6 +39,8 @@ class AlphaPathDisplay:
         What :meth:`plot` drew on.
     lines_ : dict of str to Line2D
         The curves of the errors, by the names of the path's attributes.
+    evidence_alpha : float
+        Where the vertical line is.
     """
 
     axes_: list[Axes]
@@ -49,6 +51,7 @@ class AlphaPathDisplay:
         if not (path.alphas > 0).any():
             raise ValueError(f"A picture of a path needs a penalty above 0; got {path.alphas.tolist()}.")
         self.path = path
+        self.evidence_alpha = float(path.alphas[path.choose("evidence")])
 
     @classmethod
     def from_path(cls, path: AlphaPath, *, ax: Axes | Sequence[Axes] | None = None) -> Self:
@@ -77,8 +80,7 @@ class AlphaPathDisplay:
             axes[1].set_ylabel("effective\nparameters")
             axes[1].set_ylim(bottom=0)
         for each in axes:
-            if not np.isnan(self.path.evidence_alpha):
-                each.axvline(self.path.evidence_alpha, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+            each.axvline(self.evidence_alpha, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
             each.set_xscale("log")
             each.spines[["top", "right"]].set_visible(False)
             each.grid(axis="y", alpha=0.25, linewidth=0.6)
@@ -98,17 +100,16 @@ class AlphaPathDisplay:
                 (self.lines_[name],) = ax.plot(x, y, label=text + least, **style)
         if measured:
             ax.plot(x[best], held_out[best], "o", markersize=9, markerfacecolor="none", markeredgecolor=ACCENT)
-        if not np.isnan(self.path.evidence_alpha):
-            ax.annotate(
-                f"evidence: {self.path.evidence_alpha:.2g}",
-                (self.path.evidence_alpha, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, -2),
-                textcoords="offset points",
-                va="top",
-                color=MUTED,
-                fontsize="small",
-            )
+        ax.annotate(
+            f"evidence: {self.evidence_alpha:.2g}",
+            (self.evidence_alpha, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -2),
+            textcoords="offset points",
+            va="top",
+            color=MUTED,
+            fontsize="small",
+        )
         errors = np.concatenate([line.get_ydata() for line in self.lines_.values()] or [np.array([np.nan])])
         if np.isfinite(errors).any():
             ax.set_yscale("log")
