@@ -5,6 +5,7 @@ The data are read from the folder that ANMIN_DATA names (see docs/data.md). For 
 set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1.
 
     python benchmarks/accuracy.py --datasets concrete,yacht --rivals ours,lightgbm --splits 3
+    python benchmarks/accuracy.py --sizes
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 from anmin.atomic import written_atomically
-from anmin.lab import accuracy, contest
+from anmin.lab import accuracy, contest, sizes
 from anmin.lab.accuracy_tables import accuracy_tables
 
 RESULTS = Path(__file__).parent / "results"
@@ -25,6 +26,8 @@ def main() -> int:
     options = parse()
     folder = options.results / "accuracy"
     try:
+        if options.sizes:
+            return grow(folder, options)
         for name in () if options.tables_only else options.datasets or accuracy.FIELDS:
             accuracy.run(folder, name, options.rivals, options.splits, again=options.again, report=say)
         write(options.results / "accuracy.md", accuracy_tables(folder))
@@ -37,13 +40,26 @@ def main() -> int:
     return 0
 
 
+def grow(folder: Path, options: argparse.Namespace) -> int:
+    """Run the rivals in all sizes, and draw the picture."""
+    rivals, widths = options.rivals or sizes.RIVALS, options.widths or sizes.WIDTHS
+    for name in () if options.tables_only else options.datasets or sizes.DATASETS:
+        sizes.run(folder, name, rivals, widths, options.splits or 1, again=options.again, report=say)
+    path = options.results / "figures" / "bytes.png"
+    sizes.draw(path, {name: sizes.run_file(folder, name).runs() for name in sizes.DATASETS})
+    say(f"Wrote {path}.")
+    return 0
+
+
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Accuracy, size and speed against rivals on public data.")
     parser.add_argument("--datasets", type=names, help=f"of {', '.join(accuracy.FIELDS)}; by default all")
     parser.add_argument("--rivals", type=names, help=f"of {', '.join(contest.RIVALS)}; by default the quicker ones")
     parser.add_argument("--splits", type=int, help="first splits to run; by default all of the data set")
-    parser.add_argument("--tables-only", action="store_true", help="only write the table of the stored runs")
+    parser.add_argument("--sizes", action="store_true", help="test error against model size instead, and its picture")
+    parser.add_argument("--widths", type=numbers, help="neurons for --sizes; by default 4 to 512")
+    parser.add_argument("--tables-only", action="store_true", help="only write table or picture of the stored runs")
     parser.add_argument("--again", action="store_true", help="make stored runs of these rivals again")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
     return parser.parse_args()
@@ -59,6 +75,11 @@ def write(path: Path, text: str) -> None:
 def names(text: str) -> list[str]:
     """Return names that were given with commas between."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """Return whole numbers that were given with commas between."""
+    return [int(name) for name in names(text)]
 
 
 def say(text: str) -> None:

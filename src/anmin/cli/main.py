@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anmin.cli import paper
+from anmin.cli.compare import compare
 from anmin.cli.errors import PlainErrors
 from anmin.cli.fit import fit
 from anmin.cli.listing import datasets
@@ -45,5 +46,6 @@ def anmin(
 app.command()(fit)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(datasets)
 app.add_typer(paper.app, name="paper", short_help="Make the tables and figures of the source paper again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -125,7 +124,7 @@ def run_file(folder: Path, name: str) -> RunFile:
 def tuned(folder: Path, name: str, rival: Rival, report: Callable[[str], None] = print) -> tuple[Rival, float]:
     """Return a rival with the settings that are best on split 0, from the file in ``folder`` or tuned now.
 
-    The second value is the seconds that the tuning took.
+    The second value is the seconds of processor time that the tuning took.
     """
     candidates = rival.candidates()
     if not candidates:
@@ -136,14 +135,15 @@ def tuned(folder: Path, name: str, rival: Rival, report: Callable[[str], None] =
     # Other candidates, or other settings of the same, are another contest.
     if entry is None or [{k: v for k, v in tried.items() if k != "error"} for tried in entry["tried"]] != offered:
         split = load_split(name, 0)
-        started = time.perf_counter()
+        started = contest.clocks()
         best, record = tune(rival, split.X_train, split.y_train)
-        entry = {"chosen": asdict(best), "seconds": round(time.perf_counter() - started, 2), **record}
+        seconds, processor_seconds = contest.since(started)
+        entry = {"chosen": asdict(best), "seconds": seconds, "processor_seconds": processor_seconds, **record}
         folder.mkdir(parents=True, exist_ok=True)
         with written_atomically(path) as temporary:
             temporary.write_text(json.dumps({**before, rival.name: entry}, indent=1) + "\n", encoding="utf-8")
         report(f"{STUDY} {name} {rival.name}: tuned in {entry['seconds']:.3g} s to {best.settings()}")
-    return replace(rival, **entry["chosen"]), float(entry["seconds"])
+    return replace(rival, **entry["chosen"]), float(entry["processor_seconds"])
 
 
 def _jobs(

@@ -28,7 +28,8 @@ _COLOURS = {
     "ANMIN": "#D55E00",
     "ANMIN-L": "#E69F00",
 }
-_STYLE = {
+#: Of all figures here, for ``matplotlib.rc_context``.
+STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -51,7 +52,7 @@ def draw_all(
         If Matplotlib is not there; the message names the extra that brings it.
     """
     matplotlib = import_matplotlib()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figures: dict[str, Figure] = {
             f"curves-{name}": training_curves(name, runs) for name, runs in comparison.items() if _curves(runs)
         }
@@ -93,13 +94,13 @@ def training_curves(name: str, runs: Sequence[Run]) -> Figure:
     lowest = min(float(np.nanmin(_columns(run)["train_mse"])) for run in _curves(runs))
     left.set(xscale="log", yscale="log", xlabel="seconds", ylabel="mean squared error", ylim=(lowest / 1.3, variance))
     right.set(xscale="log", xlabel="seconds", ylabel="R²", ylim=_r2_limits(lowest, variance))
-    _plain_log_ticks(left.yaxis, lowest / 1.3, variance)
+    plain_log_ticks(left.yaxis, lowest / 1.3, variance)
     # The first epochs of the fast methods would take half of a logarithmic axis.
     first = 0.5 * min(_columns(run)["seconds"][1] for run in _curves(runs))
     last = 1.3 * max(run.seconds for run in _curves(runs))
     for axis in (left, right):
         axis.set_xlim(first, last)
-        _plain_log_ticks(axis.xaxis, first, last)
+        plain_log_ticks(axis.xaxis, first, last)
     split = _curves(runs)[0].split
     figure.suptitle(f"{STUDIES[name].title}, split {split}: training (full line) and test (dashed)", fontsize=12)
     _legend(figure, left)
@@ -207,7 +208,7 @@ def _legend(figure: Figure, axis: Any) -> None:
     )
 
 
-def _plain_log_ticks(axis: Any, low: float, high: float) -> None:
+def plain_log_ticks(axis: Any, low: float, high: float) -> None:
     """Label few or many multiples of powers of ten, as fit the range, as plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter
 

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -117,8 +117,8 @@ class RunFile:
         if here not in environments:
             environments.append(here)
         runs = [old for old in runs if (old.method, old.split) != (run.method, run.split)]
-        entry = {**asdict(run), "environment": environments.index(here)}
-        self._write(environments, [*map(asdict, runs), entry])
+        added = replace(run, environment=environments.index(here))
+        self._write(environments, [entry(one) for one in (*runs, added)])
 
     def _read(self) -> tuple[list[dict], list[Run]]:
         if not self.path.exists():
@@ -136,7 +136,7 @@ class RunFile:
 
     def _write(self, environments: list[dict], runs: list[dict]) -> None:
         head = {"schema": SCHEMA, "version": SCHEMA_VERSION, "study": self.study, "dataset": self.dataset}
-        lines = [json.dumps(_map_numbers(run, _none_for_nan), allow_nan=False) for run in runs]
+        lines = [json.dumps(run, allow_nan=False) for run in runs]
         # One run a line, so that a change of one run is a change of one line.
         text = (
             json.dumps(head)[:-1] + ',\n"environments": ' + json.dumps(environments, indent=1)
@@ -145,6 +145,11 @@ class RunFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with written_atomically(self.path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def entry(run: Run) -> dict:
+    """Return a run as JSON has it: None in place of a score that is not finite."""
+    return _map_numbers(asdict(run), _none_for_nan)
 
 
 def complete(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import io
 import logging
 import warnings
@@ -89,11 +88,6 @@ class Rival:
     modules: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = "pip install 'anmin[compare]'"
     by_default: ClassVar[bool] = True
-
-    @property
-    def installed(self) -> bool:
-        """Whether all modules are there; nothing is imported to find out."""
-        return all(importlib.util.find_spec(module) is not None for module in self.modules)
 
     def settings(self) -> dict:
         """Return all that determines the outcome besides the data and the seed, ready for JSON."""

@@ -31,7 +31,8 @@ class Standing:
     deviation : float
         Of the test error over the splits (divisor splits − 1); NaN for one split.
     seconds : float
-        Mean of a fit.
+        Of a fit, the median over the splits: other work on the machine may have slowed some. Of wall-clock time, or of
+        processor time where that was asked for.
     tuning_seconds : float
         Of choosing its settings, once for all splits; 0 for a rival without tuning.
     n_bytes : float
@@ -55,8 +56,12 @@ class Standing:
     failure: str = ""
 
 
-def standings(runs: Sequence[Run], metric: Metric) -> list[Standing]:
-    """Return one standing for each rival, the lowest test error first and those that failed last."""
+def standings(runs: Sequence[Run], metric: Metric, *, processor_time: bool = False) -> list[Standing]:
+    """Return one standing for each rival, the lowest test error first and those that failed last.
+
+    With ``processor_time`` the seconds of a fit are those that the process worked, not those that passed: the measure
+    for runs of one thread on a machine that does other work, too.
+    """
     found = []
     for name in dict.fromkeys(run.method for run in runs):
         own = [run for run in runs if run.method == name]
@@ -69,7 +74,7 @@ def standings(runs: Sequence[Run], metric: Metric) -> list[Standing]:
                 train=float(np.mean([_error(run.train_mse, metric) for run in own])),
                 test=float(test.mean()),
                 deviation=float(test.std(ddof=1)) if len(test) > 1 else math.nan,
-                seconds=float(np.mean([run.seconds for run in own])),
+                seconds=float(np.median([_seconds(run, processor_time) for run in own])),
                 tuning_seconds=max(run.extra.get("tuning_seconds", 0.0) for run in own),
                 n_bytes=float(np.mean([run.extra.get("n_bytes", math.nan) for run in own])),
                 us_per_row=float(np.median([run.extra.get("us_per_row", math.nan) for run in own])),
@@ -79,7 +84,9 @@ def standings(runs: Sequence[Run], metric: Metric) -> list[Standing]:
     return sorted(found, key=lambda standing: (not math.isfinite(standing.test), standing.test))
 
 
-def where_ours_loses(runs: Sequence[Run], metric: Metric, ours: str = Ours.name) -> str:
+def where_ours_loses(
+    runs: Sequence[Run], metric: Metric, *, processor_time: bool = False, ours: str = Ours.name
+) -> str:
     """Return a sentence on the rivals with a lower test error, shorter fits and smaller models than ours.
 
     Errors and seconds are compared on the splits that both have. A p-value is of the paired t-test over them; it is
@@ -97,7 +104,9 @@ def where_ours_loses(runs: Sequence[Run], metric: Metric, ours: str = Ours.name)
         if theirs.mean() < mine.mean() or (np.isfinite(theirs).all() and not np.isfinite(mine).all()):
             numbers = f"{number(theirs.mean())} against {number(mine.mean())}"
             more_accurate.append(f"{standing.title} ({numbers}{_chance(theirs, mine)})")
-        seconds, my_seconds = (np.mean([run.seconds for run in side]) for side in zip(*pairs, strict=True))
+        seconds, my_seconds = (
+            np.median([_seconds(run, processor_time) for run in side]) for side in zip(*pairs, strict=True)
+        )
         if seconds + standing.tuning_seconds < my_seconds:
             quicker.append(standing.title)
         if standing.n_bytes < np.mean([run.extra.get("n_bytes", math.nan) for run in own.values()]):
@@ -117,14 +126,16 @@ def where_ours_loses(runs: Sequence[Run], metric: Metric, ours: str = Ours.name)
 
 def markdown(found: Sequence[Standing], metric: Metric) -> list[str]:
     """Return the lines of a Markdown table, the best of each column in bold."""
-    lines = [
-        f"| | splits | test {metric} | training {metric} | fit, s | tuning, s | bytes | predict, µs/row |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    lines = [f"| {' | '.join(headings(metric))} |", "|---|---:|---:|---:|---:|---:|---:|---:|"]
     for row in cells(found):
         texts = [f"**{text}**" if best else text for text, best in row]
         lines.append(f"| {' | '.join(texts)} |")
     return lines
+
+
+def headings(metric: Metric) -> tuple[str, ...]:
+    """Return what stands above the columns of :func:`cells`."""
+    return "", "splits", f"test {metric}", f"train {metric}", "fit s", "tuning s", "bytes", "µs/row"
 
 
 def cells(found: Sequence[Standing]) -> list[list[tuple[str, bool]]]:
@@ -141,7 +152,7 @@ def cells(found: Sequence[Standing]) -> list[list[tuple[str, bool]]]:
         [
             (one.title, False),
             (str(one.n_splits), False),
-            cell(one, "test", number(one.test) + (f" ± {number(one.deviation)}" if one.deviation >= 0 else "")),
+            cell(one, "test", number(one.test) + (f" ± {number(one.deviation, 2)}" if one.deviation >= 0 else "")),
             cell(one, "train", number(one.train)),
             cell(one, "seconds", number(one.seconds, 2)),
             (number(one.tuning_seconds, 2) if one.tuning_seconds else "–", False),
@@ -169,6 +180,10 @@ def listed(names: Sequence[str]) -> str:
 
 def _error(mse: float, metric: Metric) -> float:
     return math.sqrt(mse) if metric == "RMSE" else mse
+
+
+def _seconds(run: Run, processor_time: bool) -> float:
+    return run.extra["processor_seconds"] if processor_time else run.seconds
 
 
 def _chance(theirs: np.ndarray, mine: np.ndarray) -> str:

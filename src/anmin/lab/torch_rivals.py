@@ -61,7 +61,7 @@ class TorchLM(TorchRival):
     held_out: float = 0.1
 
     name: ClassVar[str] = "torch_lm"
-    title: ClassVar[str] = "torch-levenberg-marquardt"
+    title: ClassVar[str] = "torch LM"
     modules: ClassVar[tuple[str, ...]] = ("torch", "torch_levenberg_marquardt", "pytorch_lightning")
 
     def fit(self, X: NDArray, y: NDArray, seed: int) -> FittedRival:
