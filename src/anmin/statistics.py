@@ -7,7 +7,7 @@ memory, in files or on several machines differ only in how they add up the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -119,6 +119,19 @@ class PatternStatistics(_Sums):
     active: NDArray
     flips: int
     pattern: Any = field(default=None, repr=False)
+
+    def of_neurons(self, index: NDArray) -> PatternStatistics:
+        """Return the sums of the neurons of these numbers alone."""
+        everything = np.arange(self.U.shape[1])
+        return replace(
+            self,
+            U=self.U[np.ix_(index, everything, index, everything)],
+            V=self.V[index],
+            s=self.s[index],
+            active=self.active[index],
+            flips=0,
+            pattern=None if self.pattern is None else self.pattern.of_neurons(index),
+        )
 
     def output(self, A: NDArray) -> OutputStatistics:
         """Return the output-layer sums of hidden weights A (p, h) at this pattern, without visiting the rows.

@@ -34,6 +34,10 @@ class Pattern:
     on: NDArray
     updates: int = 0
 
+    def of_neurons(self, index: NDArray) -> Pattern:
+        """Return the pattern of the neurons of these numbers alone."""
+        return Pattern(self.on[:, index], self.updates)
+
 
 def updated(
     since: PatternStatistics,

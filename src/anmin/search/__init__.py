@@ -1,6 +1,7 @@
 """What is done around a solver to find a deeper optimum."""
 
+from anmin.search.recombination import Recombining
 from anmin.search.relocation import Relocating
 from anmin.search.restarts import solve_with_restarts
 
-__all__ = ["Relocating", "solve_with_restarts"]
+__all__ = ["Recombining", "Relocating", "solve_with_restarts"]

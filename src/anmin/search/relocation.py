@@ -14,6 +14,7 @@ from anmin.search.initialisation import draw, starting_weights
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import output_system
 from anmin.solvers.varpro import VarPro, VarProState
+from anmin.statistics import OutputStatistics
 
 _ROWS_PER_WEIGHT = 4
 _MOST_CORRELATED = 0.95  # of the outputs of two neurons placed together
@@ -138,24 +139,65 @@ class Relocating:
         return trial
 
     def _moved(self, problem: Problem, state: RelocatingState, rng: np.random.Generator) -> NDArray:
-        """Return hidden weights with ``state.moved`` neurons moved."""
         network = state.network
-        K, _ = output_system(state.statistics.output(network.A), problem.alpha)
-        cost = np.sum(network.B**2, axis=1) / np.diagonal(_inverse(K))[:-1]
-        sample = problem.rows.sample(self.sample_rows, rng)
-        V = propose(sample, network, self.candidates, rng)
-        gains, _ = candidate_gains(sample, network, V, problem.alpha)
-        V = V[:, np.argsort(-gains)[: self.finalists]]
-        gains, similarity = candidate_gains(problem.rows, network, V, problem.alpha)
-        chosen: list[int] = []
-        for i in map(int, np.argsort(-gains)):
-            if len(chosen) == state.moved:
-                break
-            if np.all(similarity[i, chosen] < _MOST_CORRELATED):
-                chosen.append(i)
-        A = network.A.copy()
-        A[:, np.argsort(cost)[: len(chosen)]] = V[:, chosen]
-        return A
+        output = state.statistics.output(network.A)
+        which = least_useful(network, output, problem.alpha, state.moved)
+        return relocated(
+            problem, network, which, rng, self.candidates, sample_rows=self.sample_rows, finalists=self.finalists
+        )
+
+
+def least_useful(network: ReLUNetwork, output: OutputStatistics, alpha: float, count: int) -> NDArray:
+    """Return the numbers of ``count`` neurons, each of least use once those before it are gone.
+
+    Taking neuron j away, with the best output layer for the others, raises the loss by Σ_k B_jk²/(K⁻¹)_jj, with K of
+    :func:`anmin.solvers.systems.output_system`; then K⁻¹ and the output layer follow by elimination.
+    ``output`` are the sums at the network's hidden weights, whose output layer must be the best one.
+    """
+    K, _ = output_system(output, alpha)
+    inverse, theta = _inverse(K), np.vstack([network.B, network.b0])
+    left = np.arange(network.n_neurons)
+    gone = []
+    for _ in range(count):
+        cost = np.sum(theta[left] ** 2, axis=1) / np.diagonal(inverse)[left]
+        j = left[np.argmin(cost)]
+        gone.append(j)
+        left = left[left != j]
+        column = inverse[:, j] / inverse[j, j]
+        theta = theta - np.outer(column, theta[j])
+        inverse = inverse - np.outer(column, inverse[j])
+    return np.array(gone, dtype=int)
+
+
+def relocated(
+    problem: Problem,
+    network: ReLUNetwork,
+    which: NDArray,
+    rng: np.random.Generator,
+    candidates: int = 192,
+    *,
+    sample_rows: int = 10_000,
+    finalists: int = 128,
+) -> NDArray:
+    """Return the hidden weights (p, h) of ``network`` with the neurons ``which`` put where they gain most.
+
+    Of the 2·``candidates`` proposed and judged on a sample of rows, ``finalists`` are judged on all. Where fewer than
+    asked for are unlike each other, the last of ``which`` stay.
+    """
+    sample = problem.rows.sample(sample_rows, rng)
+    V = propose(sample, network, candidates, rng)
+    gains, _ = candidate_gains(sample, network, V, problem.alpha)
+    V = V[:, np.argsort(-gains)[:finalists]]
+    gains, similarity = candidate_gains(problem.rows, network, V, problem.alpha)
+    chosen: list[int] = []
+    for i in map(int, np.argsort(-gains)):
+        if len(chosen) == len(which):
+            break
+        if np.all(similarity[i, chosen] < _MOST_CORRELATED):
+            chosen.append(i)
+    A = network.A.copy()
+    A[:, which[: len(chosen)]] = V[:, chosen]
+    return A
 
 
 def propose(rows: ArrayRows, network: ReLUNetwork, count: int, rng: np.random.Generator) -> NDArray:

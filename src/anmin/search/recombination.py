@@ -1,0 +1,309 @@
+"""Recombination: join two networks, let the solver fit the joint one, and prune it back to the width asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anmin.network import ReLUNetwork
+from anmin.search.initialisation import starting_weights
+from anmin.search.relocation import least_useful, relocated
+from anmin.solvers.problem import Problem, State
+from anmin.solvers.systems import output_layer
+from anmin.solvers.varpro import VarPro, VarProState
+
+_ROWS_PER_WEIGHT = 4
+_ALIKE = 1e-6  # relative difference of the losses of two networks taken for the same
+
+
+class Member(NamedTuple):
+    """A network of the pool: its number, its hidden weights (p, h) and its loss on the rows of the present stage."""
+
+    number: int
+    A: NDArray
+    loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class RecombiningState(State):
+    """The best network so far, and where the search stands.
+
+    Attributes
+    ----------
+    pool : tuple of Member
+        The networks that are recombined.
+    work : VarProState or None
+        The network in the making, None between two.
+    phase : str
+        What is done with it: "parent", "joined", "pruned", "child" or "finish".
+    steps : int
+        Solver steps that the phase may still take.
+    staged : Problem
+        The problem on the sample of rows that the search is at; the last one has all rows.
+    stage : int
+        Number of that sample.
+    made : int
+        Networks begun so far, which seeds the next and numbers it.
+    failures : int
+        Children since the last that was worth its while.
+    tried : frozenset of pairs of int
+        Members that have been joined.
+    parents : pair of int
+        Numbers of those now joined.
+    """
+
+    seed: int
+    staged: Problem
+    pool: tuple[Member, ...] = ()
+    work: VarProState | None = None
+    phase: str = "parent"
+    steps: int = 0
+    stage: int = 0
+    made: int = 0
+    failures: int = 0
+    tried: frozenset[tuple[int, int]] = frozenset()
+    parents: tuple[int, int] = (-1, -1)
+
+
+@dataclass(frozen=True)
+class Recombining:
+    """A local solver that fits several networks and goes on by joining two of them at a time.
+
+    ``parents`` networks are fitted from different starts. Then, again and again, the hidden layers of two are put side
+    by side, which gives a network of twice the width; after a few solver steps its least useful neurons are taken away,
+    a few at a time with solver steps in between, until the width is as before. The child takes the place of a parent,
+    or of the worst network, if it is better. Untried pairs of low loss come first; where none is left, a new parent
+    joins the pool. After ``max_failures`` children in a row none of which lowered the loss by ``worthwhile`` times
+    itself, the best network is fitted until it settles.
+
+    Large data are climbed in stages: parents and the first children see a sample of ``sample_rows`` rows, the next
+    children four times as many, and so on until the last ones see all. The network and the loss that a state shows are
+    of the best network so far on all rows, so no iteration raises the loss. One iteration is one solver step.
+
+    Parameters
+    ----------
+    inner : VarPro
+        The local solver.
+    parents : int, default 4
+    parent_steps, joined_steps, pruned_steps, child_steps : int
+        Solver steps for a parent, at twice the width, after each pruning, and at the end.
+    pruned_share : float, default 0.06
+        Share of the neurons taken away at a time.
+    stall : float, default 3e-3
+        Relative decrease of the loss below which no more steps are taken with a parent; a third of it for a child.
+    sample_rows : int, default 5000
+        Rows of the first stage, at least twice the number of weights.
+    worthwhile : float, default 2e-3
+    max_failures : int, default 4
+        In the last stage; in those before it, half as many.
+    recombine : bool, default True
+        False leaves one parent, fitted on all rows until it settles.
+    """
+
+    inner: VarPro = field(default_factory=VarPro)
+    parents: int = 4
+    parent_steps: int = 30
+    joined_steps: int = 6
+    pruned_steps: int = 2
+    child_steps: int = 15
+    pruned_share: float = 0.06
+    stall: float = 3e-3
+    least_damping: float = 1e-3
+    sample_rows: int = 5000
+    worthwhile: float = 2e-3
+    max_failures: int = 4
+    recombine: bool = True
+
+    default_max_iter = 20_000
+
+    def check(self, problem: Problem) -> None:
+        """Accept what the solver inside accepts."""
+        self.inner.check(problem)
+
+    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
+        """Return the bytes of the solver inside at twice the width, and of the best network's statistics."""
+        k = (n_features + 1) * n_neurons
+        width = 2 * n_neurons if self.recombine else n_neurons
+        return self.inner.required_bytes(n_features, width, n_outputs) + 8 * k**2
+
+    def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> RecombiningState:
+        """Return the state at ``network``, or at hyperplanes through the data with the best linear model among them."""
+        A = starting_weights(problem, rng) if network is None else network.A
+        begun = self.inner.begin(problem, A)
+        seed = int(rng.integers(2**63))
+        # So few rows are fitted exactly wherever the neurons stand.
+        pointless = _ROWS_PER_WEIGHT * problem.rows.n_rows * problem.rows.n_outputs < begun.network.n_parameters
+        state = RecombiningState(**_public(begun), seed=seed, staged=problem, settled=False)
+        if pointless or not self.recombine:
+            return replace(state, work=begun, phase="finish")
+        state = self._at_stage(problem, state, 0)
+        work = begun if state.staged is problem else self.inner.begin(state.staged, A)
+        return replace(state, work=work, steps=self.parent_steps, made=1)
+
+    def step(self, problem: Problem, state: State) -> RecombiningState:
+        """Return the state after one step of the solver inside, with all that can be decided after it."""
+        assert isinstance(state, RecombiningState)
+        if state.work is None:
+            return self._next(problem, state)
+        before, working = state.work, replace(state.staged, n_neurons=state.work.network.n_neurons)
+        work = self.inner.step(working, before)
+        state = replace(state, work=work, steps=state.steps - 1)
+        if state.phase == "finish":
+            return replace(self._shown(problem, state, work), settled=True if work.settled else None)
+        stall = {"parent": self.stall, "child": self.stall / 3}.get(state.phase, 0.0)
+        stalled = bool(work.settled) or before.loss - work.loss <= stall * work.loss
+        if work.network.n_neurons == problem.n_neurons:
+            state = self._shown(problem, state, work)
+        else:
+            state = _unchanged(state, state.phase)
+        if state.steps > 0 and not stalled:
+            return state
+        if work.network.n_neurons > problem.n_neurons:
+            return self._pruned(working, problem.n_neurons, state)
+        if state.phase == "pruned":
+            return replace(state, phase="child", steps=self.child_steps)
+        return self._finished(problem, state)
+
+    def _pruned(self, problem: Problem, width: int, state: RecombiningState) -> RecombiningState:
+        assert state.work is not None
+        network = state.work.network
+        count = min(network.n_neurons - width, max(1, round(self.pruned_share * network.n_neurons)))
+        gone = least_useful(network, state.work.statistics.output(network.A), problem.alpha, count)
+        kept = np.setdiff1d(np.arange(network.n_neurons), gone)
+        damping = max(state.work.damping, self.least_damping)
+        narrower = replace(problem, n_neurons=len(kept))
+        work = self.inner.at(narrower, network.A[:, kept], state.work.statistics.of_neurons(kept), damping)
+        return replace(state, work=work, phase="pruned", steps=self.pruned_steps)
+
+    def _finished(self, problem: Problem, state: RecombiningState) -> RecombiningState:
+        """Take the finished network into the pool."""
+        work, pool = state.work, list(state.pool)
+        assert work is not None
+        best = min((member.loss for member in pool), default=np.inf)
+        member = Member(state.made, work.network.A, work.loss)
+        state = self._shown(problem, state, work, always=work.loss < best)
+        if state.phase == "parent":
+            pool.append(member)
+            return replace(state, pool=tuple(pool), work=None)
+        failures = 0 if work.loss < best * (1 - self.worthwhile) else state.failures + 1
+        new = all(abs(work.loss - other.loss) > _ALIKE * work.loss for other in pool)
+        worst = max(pool, key=lambda other: other.loss)
+        worse = max((other for other in pool if other.number in state.parents), key=lambda other: other.loss)
+        replaced = worse if work.loss < worse.loss else worst
+        if new and work.loss < replaced.loss:
+            pool[pool.index(replaced)] = member
+        if len(pool) > self.parents:
+            pool.remove(max(pool, key=lambda other: other.loss))
+        return replace(state, pool=tuple(pool), work=None, failures=failures)
+
+    def _next(self, problem: Problem, state: RecombiningState) -> RecombiningState:
+        """Begin the next network: a parent, a child, or at the end the best once more."""
+        rng = np.random.default_rng([state.seed, state.made])
+        if len(state.pool) < self.parents and state.stage == 0:
+            return self._new_parent(state, rng)
+        last = state.staged is problem
+        if state.failures >= self.max_failures / (1 if last else 2):
+            if last:
+                return self._finish(problem, state, rng)
+            climbed = self._at_stage(problem, replace(state, failures=0), state.stage + 1)
+            return _unchanged(climbed, "stage")
+        pairs = [
+            (first, second)
+            for i, first in enumerate(state.pool)
+            for second in state.pool[:i]
+            if _pair(first, second) not in state.tried
+        ]
+        if not pairs:
+            return self._new_parent(state, rng)
+        first, second = min(pairs, key=lambda pair: pair[0].loss + pair[1].loss)
+        if rng.random() < 0.3:
+            first, second = pairs[rng.integers(len(pairs))]
+        joint = replace(state.staged, n_neurons=first.A.shape[1] + second.A.shape[1])
+        work = self.inner.begin(joint, np.hstack([first.A, second.A]))
+        work = replace(work, damping=self.least_damping)
+        return _unchanged(
+            replace(
+                state,
+                work=work,
+                phase="joined",
+                steps=self.joined_steps,
+                made=state.made + 1,
+                tried=state.tried | {_pair(first, second)},
+                parents=(first.number, second.number),
+            ),
+            "join",
+        )
+
+    def _new_parent(self, state: RecombiningState, rng: np.random.Generator) -> RecombiningState:
+        work = self.inner.begin(state.staged, starting_weights(state.staged, rng))
+        state = replace(state, work=work, phase="parent", steps=self.parent_steps, made=state.made + 1)
+        return _unchanged(state, "start")
+
+    def _finish(self, problem: Problem, state: RecombiningState, rng: np.random.Generator) -> RecombiningState:
+        """Fit the best network to the end, with its dead neurons, if it has any, where they gain most."""
+        work = self.inner.begin(problem, state.network.A)
+        dead = np.flatnonzero((work.statistics.active == 0) | ~np.any(work.network.B, axis=1))
+        if dead.size:
+            revived = self.inner.begin(problem, relocated(problem, work.network, dead, rng), work.statistics)
+            # A neuron that did nothing costs little where it does something: keep it only if it does not cost more.
+            work = revived if revived.loss < work.loss else work
+        return self._shown(problem, replace(state, work=work, phase="finish"), work)
+
+    def _shown(
+        self, problem: Problem, state: RecombiningState, work: VarProState, *, always: bool = False
+    ) -> RecombiningState:
+        """Show ``work`` if it is better than what the state shows, on all rows.
+
+        Before the last stage its loss on all rows is found out only if told so.
+        """
+        if state.staged is not problem:
+            if not always:
+                return _unchanged(state, state.phase)
+            A = work.network.A
+            output = problem.rows.output_statistics(A, problem.negative_slope)
+            if not output.loss(A, *output_layer(output, problem.alpha), problem.alpha) < state.loss:
+                return _unchanged(state, state.phase)
+            work = self.inner.begin(problem, A, state.statistics)
+        if not work.loss < state.loss:
+            return _unchanged(state, state.phase)
+        record = replace(work.record, branch=state.phase)
+        return replace(state, **{**_public(work), "record": record})
+
+    def _stages(self, problem: Problem) -> list[int]:
+        """Return the numbers of rows of the stages, the last of which is all."""
+        n_weights = problem.n_neurons * (problem.rows.n_features + 1 + problem.rows.n_outputs)
+        rows = max(self.sample_rows, 2 * n_weights // problem.rows.n_outputs)
+        stages = []
+        while 2 * rows < problem.rows.n_rows:
+            stages.append(rows)
+            rows *= 4
+        return [*stages, problem.rows.n_rows]
+
+    def _at_stage(self, problem: Problem, state: RecombiningState, stage: int) -> RecombiningState:
+        """Return the state at another stage, with the losses of the pool on its rows."""
+        count = self._stages(problem)[stage]
+        staged = problem
+        if count < problem.rows.n_rows:
+            sample = problem.rows.sample(count, np.random.default_rng([state.seed, 0, stage]))
+            staged = replace(problem, rows=sample)
+        pool = []
+        for member in state.pool:
+            output = staged.rows.output_statistics(member.A, staged.negative_slope)
+            loss = output.loss(member.A, *output_layer(output, staged.alpha), staged.alpha)
+            pool.append(member._replace(loss=loss))
+        return replace(state, staged=staged, stage=stage, pool=tuple(pool))
+
+
+def _pair(first: Member, second: Member) -> tuple[int, int]:
+    return min(first.number, second.number), max(first.number, second.number)
+
+
+def _public(work: VarProState) -> dict:
+    return {"network": work.network, "statistics": work.statistics, "loss": work.loss, "record": work.record}
+
+
+def _unchanged(state: RecombiningState, what: str) -> RecombiningState:
+    return replace(state, record=replace(state.record, pattern_changes=0, branch=what))
