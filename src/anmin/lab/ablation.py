@@ -80,7 +80,7 @@ class Restarting(BySign):
             return after
         rng = np.random.default_rng([self.seed, state.record.iteration + 1])
         A = rng.standard_normal(state.network.A.shape)
-        return self._at(problem, A, state.network.A, replace(after.record, frozen_loss=math.nan))
+        return self._at(problem, A, None, replace(after.record, frozen_loss=math.nan))
 
 
 @dataclass(frozen=True)
