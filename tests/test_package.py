@@ -12,7 +12,9 @@ import pytest
 import anmin
 
 SOURCE = Path(anmin.__file__).parent
-EXTRAS = ["torch", "matplotlib", "dask", "distributed", "cvxpy", "clarabel", "onnx", "pandas", "polars"]
+EXTRAS = [
+    "torch", "matplotlib", "dask", "distributed", "cvxpy", "clarabel", "onnx", "pandas", "polars", "lightgbm", "scnn",
+]  # fmt: skip
 
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
