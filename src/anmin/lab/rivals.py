@@ -187,6 +187,7 @@ class MLP(Rival):
     penalty: float = 1.0
 
     solver: ClassVar[str]
+    least_power: ClassVar[int] = -4
 
     def settings(self) -> dict:
         """Return the width, the penalty and how long it is trained."""
@@ -201,8 +202,8 @@ class MLP(Rival):
         raise NotImplementedError
 
     def candidates(self) -> Sequence[Self]:
-        """Return this rival with penalties of 1e-4 to 100 by decades."""
-        return [replace(self, penalty=float(f"1e{power}")) for power in range(-4, 3)]
+        """Return this rival with penalties up to 100 by decades."""
+        return [replace(self, penalty=float(f"1e{power}")) for power in range(self.least_power, 3)]
 
     def fit(self, X: NDArray, y: NDArray, seed: int) -> FittedRival:
         """Fit from scikit-learn's start for that seed, without early stopping."""
@@ -242,6 +243,7 @@ class MLPAdam(MLP):
     name: ClassVar[str] = "mlp_adam"
     title: ClassVar[str] = "MLPRegressor, adam"
     solver: ClassVar[str] = "adam"
+    least_power: ClassVar[int] = -2  # it stops before it could overfit as L-BFGS does
     batch: ClassVar[int] = 200
     steps: ClassVar[int] = 10_000
 
