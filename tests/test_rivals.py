@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.neural_network import MLPRegressor
 
 from anmin import datasets
 from anmin.lab import accuracy, contest, sizes
@@ -25,6 +26,7 @@ from anmin.lab.results import Run
 from anmin.lab.rivals import FittedRival, LightGBM, MLPAdam, MLPLbfgs, Ours, Ridge, Rival, tune
 from anmin.lab.standings import cells, listed, markdown, number, standings, where_ours_loses
 from anmin.lab.torch_rivals import ScnnGated, TorchAdam
+from anmin.solvers import Anmin, VarPro
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,20 @@ def test_the_penalty_of_adam_is_a_share_of_that_of_all_rows() -> None:
     assert MLPAdam().options(100_000)["max_iter"] == 100
     assert MLPAdam().options(4000)["max_iter"] == 500
     assert MLPAdam().options(300)["max_iter"] == 1000
+
+
+@pytest.mark.parametrize("kind", [Ours, MLPAdam, MLPLbfgs])
+def test_an_interrupt_ends_the_contest_and_not_only_a_fit(kind: type[Rival], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    # Both estimators return what they have by then.
+    monkeypatch.setattr(VarPro, "step", interrupted)
+    monkeypatch.setattr(Anmin, "step", interrupted)
+    monkeypatch.setattr(MLPRegressor, "_backprop", interrupted)
+    monkeypatch.setattr(MLPRegressor, "_loss_grad_lbfgs", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(kind(3), Split(*rows()[:2], *rows()[:2]), 0)
 
 
 def test_a_missing_package_is_named_with_what_to_install() -> None:

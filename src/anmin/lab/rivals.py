@@ -29,6 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from anmin.estimators import ReLURegressor
+from anmin.history import Status
 
 #: Rows that settings are tuned on at most, drawn at random from the training rows.
 TUNING_ROWS = 3000
@@ -139,6 +140,8 @@ class Ours(Rival):
         model = ReLURegressor(self.n_neurons, solver=self.solver, random_state=seed)
         with _no_convergence_warnings():
             model.fit(X, y)
+        if model.status_ is Status.INTERRUPTED:
+            raise KeyboardInterrupt  # what it has by then is no result to compare
         extra = {"alpha": float(model.alpha_), "status": model.status_.name}
         return FittedRival(_columns(model.predict), model.network_.n_bytes, model.n_iter_, extra)
 
@@ -211,7 +214,11 @@ class MLP(Rival):
             hidden_layer_sizes=(self.n_neurons,), solver=self.solver, random_state=seed, **self.options(len(X))
         )
         with _no_convergence_warnings():
-            model = _standardised(network, X, y)
+            warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
+            try:
+                model = _standardised(network, X, y)
+            except UserWarning:
+                raise KeyboardInterrupt from None
         fitted = model.regressor_[-1]
         weights = sum(part.size for part in (*fitted.coefs_, *fitted.intercepts_))
         return FittedRival(_columns(model.predict), 8 * weights, int(fitted.n_iter_))
