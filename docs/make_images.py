@@ -10,20 +10,33 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from anmin import ReLURegressor, datasets
-from anmin.inspection import CreaseDisplay
+from anmin import ReLURegressor, alpha_path, datasets
+from anmin.inspection import AlphaPathDisplay, CreaseDisplay
 
 IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Write docs/images/sdf.png."""
+    """Write docs/images/sdf.png and docs/images/alpha.png; the data of the second need ANMIN_DATA or OpenML."""
+    IMAGES.mkdir(exist_ok=True)
+    draw_field()
+    draw_path()
+
+
+def draw_field() -> None:
+    """Draw a signed distance field and the network fitted to it."""
     data = datasets.load("sdf-cat")
     model = ReLURegressor(n_neurons=64, random_state=0).fit(data.X, data.y)
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
     CreaseDisplay.from_estimator(model, data.X, data.y, ax=list(axes))
-    IMAGES.mkdir(exist_ok=True)
     figure.savefig(IMAGES / "sdf.png", dpi=110)
+
+
+def draw_path() -> None:
+    """Draw the errors of networks of 32 neurons on abalone against their penalty."""
+    data = datasets.load("abalone")
+    path = alpha_path(data.X, data.y, n_neurons=32, random_state=0)
+    AlphaPathDisplay.from_path(path).figure_.savefig(IMAGES / "alpha.png", dpi=110)
 
 
 if __name__ == "__main__":
