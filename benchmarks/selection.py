@@ -78,7 +78,7 @@ def run_split(name: str, split: int) -> dict[str, Any]:
     started = time.perf_counter()
     rows = ArrayRows(X_train, y_train)
     problem = Problem(Scaling.standard(rows).apply(rows), N_NEURONS, 0.0)
-    alpha, _ = choose_alpha(problem, np.random.default_rng(split))
+    alpha = choose_alpha(problem, np.random.default_rng(split)).alpha
     chosen_after = time.perf_counter() - started
     alphas = alpha * 10.0**STEPS
     settings: dict[str, Any] = {"alphas": alphas, "n_neurons": N_NEURONS, "random_state": split}

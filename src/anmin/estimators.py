@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,10 +21,13 @@ from anmin.history import Record, Status
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
-from anmin.search import Relocating, solve_with_restarts
+from anmin.search import Recombining, solve_with_restarts
 from anmin.selection import choose_alpha
 from anmin.solvers import SOLVERS, Problem, Solver, VarPro
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
+
+if TYPE_CHECKING:
+    from anmin.progress import ProgressBar
 
 _PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
 _WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.NOT_FINITE}
@@ -183,6 +187,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ValueError, TypeError
             Before any work, if a parameter or the data are not as described, or memory would not suffice.
         """
+        begun = time.perf_counter()
         solver = self._check_settings()
         rows, y_is_1d = self._rows(X, y, sample_weight)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
@@ -192,35 +197,39 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
         )
         start = self._warm_network(rows, scaling)
-        if self.alpha != "auto":
-            alpha = float(self.alpha)
-        elif isinstance(solver, VarPro):
-            alpha, chosen = choose_alpha(problem, rng)
-            start = chosen if start is None else start
-        else:
-            alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n)
-        problem = replace(problem, alpha=alpha)
-        if isinstance(solver, VarPro):
-            solver = Relocating(solver, max_failures=12 if self.relocate else 0)
         with ExitStack() as stack:
+            bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
             callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
-            if self.verbose:
-                from anmin.progress import ProgressBar
-
-                total = solver.default_max_iter if self.max_iter is None else self.max_iter
-                callbacks.append(stack.enter_context(ProgressBar(total=total * self.n_restarts)))
+            interrupted = False
+            if self.alpha != "auto":
+                alpha = float(self.alpha)
+            elif isinstance(solver, VarPro):
+                deadline = None if self.max_time is None else begun + self.max_time
+                alpha, chosen, interrupted = choose_alpha(problem, rng, deadline=deadline, callback=bar)
+                start = chosen if start is None else start
+            else:
+                alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n)
+            if isinstance(solver, VarPro):
+                solver = Recombining(solver, recombine=self.relocate)
+            if bar is not None:
+                bar.describe("Fitting")
+                callbacks.append(bar)
             solution = solve_with_restarts(
-                problem,
+                replace(problem, alpha=alpha),
                 solver,
                 self.n_restarts,
                 rng,
                 start=start,
                 max_iter=self.max_iter,
                 tol=self.tol,
-                max_time=self.max_time,
+                # An interrupt while alpha was chosen leaves time for one look at all rows, which makes a network.
+                max_time=0.0 if interrupted else self.max_time,
                 validation=None if held_out is None else scaling.apply(held_out, self.dtype),
                 callbacks=callbacks,
+                begun=begun,
             )
+        if interrupted:
+            solution = solution.with_status(Status.INTERRUPTED)
         names = getattr(self, "feature_names_in_", None)
         self._set_fitted(
             replace(
@@ -294,6 +303,12 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"The {name!r} parameter of {type(self).__name__} must be {requirement}; got {getattr(self, name)!r}."
             )
+
+    def _progress_bar(self, solver: Solver) -> ProgressBar:
+        from anmin.progress import ProgressBar
+
+        total = solver.default_max_iter if self.max_iter is None else int(self.max_iter)
+        return ProgressBar(None if total is None else total * self.n_restarts)
 
     def _callbacks(self) -> list[Callable]:
         if self.callbacks is None:

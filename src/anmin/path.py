@@ -202,7 +202,7 @@ def alpha_path(
     problem = Problem(scaling.apply(rows), int(n_neurons), 0.0, float(negative_slope), scaling.y_scale)
     held_out = None if data.held_out is None else scaling.apply(data.held_out)
     if wanted is None:
-        chosen = choose_alpha(problem, rng)[0]
+        chosen = choose_alpha(problem, rng).alpha
         steps = np.arange(_DECADES_ABOVE * _STEPS_PER_DECADE, -_DECADES_BELOW * _STEPS_PER_DECADE - 1, -1)
         wanted = chosen * 10.0 ** (steps / _STEPS_PER_DECADE)
     points: list[_Point] = []

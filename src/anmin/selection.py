@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from anmin.influence import joint_inverse
 from anmin.network import ReLUNetwork
 from anmin.objective import penalty
-from anmin.search.initialisation import starting_weights
+from anmin.search.initialisation import rows_are_few, starting_weights
+from anmin.solvers.loop import Callback
 from anmin.solvers.problem import Problem
 from anmin.solvers.varpro import VarPro
 from anmin.statistics import PatternStatistics
@@ -63,31 +66,71 @@ def evidence(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) 
     return Evidence(effective, noise, wanted, float(-0.5 * (n * c * log_loss + inverse.log_determinant)))
 
 
+class Choice(NamedTuple):
+    """A penalty, the network to go on from, and whether an interrupt cut the way to it short.
+
+    The network is the one fitted on the way; where the rows are few, the one that the way began at.
+    """
+
+    alpha: float
+    network: ReLUNetwork
+    interrupted: bool = False
+
+
 def choose_alpha(
-    problem: Problem, rng: np.random.Generator, *, sample_rows: int = 20_000, max_iter: int = 60, tol: float = 0.02
-) -> tuple[float, ReLUNetwork]:
+    problem: Problem,
+    rng: np.random.Generator,
+    *,
+    sample_rows: int = 20_000,
+    max_iter: int = 60,
+    tol: float = 0.02,
+    deadline: float | None = None,
+    callback: Callback | None = None,
+) -> Choice:
     """Return the penalty at which a fit by variable projection and its evidence agree, and its network.
 
     The fit starts at :func:`anmin.search.initialisation.starting_weights` on at most ``sample_rows`` rows; every third
     iteration the penalty is replaced by what the evidence asks for, until it changes by less than ``tol`` times itself
-    thrice. alpha·n is carried over from the sample to all rows. ``problem.alpha`` is not used.
+    thrice. alpha·n is carried over from the sample to all rows, and rounded to two digits: it means no more, and equal
+    data in another order then get the same. ``problem.alpha`` is not used.
+
+    Parameters
+    ----------
+    problem : Problem
+    rng : numpy.random.Generator
+    sample_rows, max_iter : int
+    tol : float
+    deadline : float, optional
+        Reading of ``time.perf_counter()`` after which no further iteration begins.
+    callback : callable, optional
+        Called as ``callback(record, network)`` after each iteration, in the problem's coordinates.
+
+    Returns
+    -------
+    Choice
+        Also after an interrupt, once there is a first network: what it has come to then.
     """
     rows = problem.rows.sample(sample_rows, rng)
     fitted = replace(problem, rows=rows, alpha=_FIRST_ALPHA)
     solver = VarPro()
-    A = starting_weights(fitted, rng)
-    c = rows.n_outputs
-    network = ReLUNetwork(A, np.zeros((A.shape[1], c)), np.zeros(c), problem.negative_slope)
-    state = solver.init(fitted, network, rng)
-    agreed = 0
-    for iteration in range(max_iter):
-        state = solver.step(fitted, state)
-        if iteration % 3 < 2 and not state.settled:
-            continue
-        alpha = evidence(state.statistics, state.network, fitted.alpha).alpha
-        agreed = agreed + 1 if abs(np.log(alpha / fitted.alpha)) < tol else 0
-        if agreed == 3:
-            break
-        fitted = replace(fitted, alpha=alpha)
-        state = solver.at(fitted, state.network.A, state.statistics, state.damping)
-    return fitted.alpha * rows.n / problem.rows.n, state.network
+    state = solver.begin(fitted, starting_weights(fitted, rng))
+    first, agreed, interrupted = state.network, 0, False
+    try:
+        for iteration in range(1, max_iter + 1):
+            if deadline is not None and time.perf_counter() >= deadline:
+                break
+            state = solver.step(fitted, state)
+            if callback is not None:
+                callback(replace(state.record, iteration=iteration), state.network)
+            if iteration % 3 and not state.settled:
+                continue
+            alpha = evidence(state.statistics, state.network, fitted.alpha).alpha
+            agreed = agreed + 1 if abs(np.log(alpha / fitted.alpha)) < tol else 0
+            if agreed == 3:
+                break
+            fitted = replace(fitted, alpha=alpha)
+            state = solver.at(fitted, state.network.A, state.statistics, state.damping)
+    except KeyboardInterrupt:
+        interrupted = True
+    network = first if rows_are_few(problem) else state.network
+    return Choice(float(f"{fitted.alpha * rows.n / problem.rows.n:.1e}"), network, interrupted)

@@ -144,25 +144,19 @@ def _fit(
 ) -> ReLURegressor:
     """Return the fitted model, its network with the names of the columns."""
     import warnings
-    from contextlib import nullcontext
     from dataclasses import replace
 
     from sklearn.exceptions import ConvergenceWarning
 
     from anmin import ReLURegressor
-    from anmin.progress import ProgressBar
-    from anmin.solvers import SOLVERS
 
-    solver = SOLVERS.get(settings["solver"])
-    total = settings["max_iter"] or (solver.default_max_iter if solver else None)
-    bar = nullcontext() if quiet else ProgressBar(total=total)
-    with bar as callback, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # How the fit ended is part of the result that is shown.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = ReLURegressor(**settings, callbacks=callback).fit(
+        model = ReLURegressor(**settings, verbose=0 if quiet else 1).fit(
             dataset.X[fitted], dataset.y[fitted], None if row_weights is None else row_weights[fitted]
         )
-    model.set_params(callbacks=None)
+    model.set_params(verbose=0)
     model.network_ = replace(model.network_, feature_names=dataset.feature_names, output_names=dataset.target_names)
     return model
 

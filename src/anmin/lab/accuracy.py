@@ -131,10 +131,9 @@ def tuned(folder: Path, name: str, rival: Rival, report: Callable[[str], None] =
         return rival, 0.0
     path, before = folder / f"tuning-{name}.json", tuning(folder, name)
     offered = json.loads(json.dumps([candidate.settings() for candidate in candidates]))
-    entry = before.get(rival.name)
-    # Other candidates, or other settings of the same, are another contest.
-    if entry is None or [{k: v for k, v in tried.items() if k != "error"} for tried in entry["tried"]] != offered:
-        split = load_split(name, 0)
+    entry, split = before.get(rival.name), load_split(name, 0)
+    # Other candidates, other settings of the same, or another number of rows are another contest.
+    if entry is None or (_offered(entry), entry["rows"]) != (offered, min(rival.tuning_rows, len(split.X_train))):
         started = contest.clocks()
         best, record = tune(rival, split.X_train, split.y_train)
         seconds, processor_seconds = contest.since(started)
@@ -160,6 +159,10 @@ def _jobs(
             if split >= SLOW_SPLITS and _slow(file, best):
                 break
             yield best.name, split, best.settings(), partial(_run, field.name, best, split, seconds)
+
+
+def _offered(entry: dict) -> list[dict]:
+    return [{key: value for key, value in tried.items() if key != "error"} for tried in entry["tried"]]
 
 
 def _slow(file: RunFile, rival: Rival) -> bool:

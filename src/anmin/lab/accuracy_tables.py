@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anmin.lab import contest, published
 from anmin.lab.accuracy import FIELDS, SLOW, SLOW_SPLITS, stored, tuning
-from anmin.lab.rivals import TUNING_ROWS
+from anmin.lab.rivals import LightGBM, Rival
 from anmin.lab.standings import markdown, standings, where_ours_loses
 
 _NOTES = f"""\
@@ -21,8 +21,8 @@ squared error. The UCI sets have their usual splits, and root mean squared error
 {SLOW:.0f} s is run on {SLOW_SPLITS} splits or fewer; the sentence under a table compares two rivals on the splits that
 both have.
 
-- Tuning: five-fold cross-validation on at most {TUNING_ROWS:,} training rows of split 0; what is best there is used
-  on all splits. MLPRegressor: a penalty of 1e-4 (adam: 0.01) to 100 by decades, beside the sum of squared errors in
+- Tuning: five-fold cross-validation on at most {Rival.tuning_rows:,} training rows of split 0, {LightGBM.tuning_rows:,}
+  for LightGBM; what is best there is used on all splits. MLPRegressor: a penalty of 1e-4 (adam: 0.01) to 100 by decades, beside the sum of squared errors in
   standardised units. LightGBM: 100, 300 or 1,000 trees of 7, 15, 31 or 63 leaves of at least 5 or 20 rows. pyscnn: λ
   of 1e-6 to 1e-3 by decades.
 - MLPRegressor: inputs and targets standardised. lbfgs: at most 2,000 iterations, tolerance 1e-6. adam: about 10,000

@@ -31,8 +31,6 @@ from sklearn.preprocessing import StandardScaler
 from anmin.estimators import ReLURegressor
 from anmin.history import Status
 
-#: Rows that settings are tuned on at most, drawn at random from the training rows.
-TUNING_ROWS = 3000
 TUNING_FOLDS = 5
 
 
@@ -78,6 +76,8 @@ class Rival:
         What is imported besides anmin's own requirements.
     install : str
         The command that brings them.
+    tuning_rows : int
+        Rows that its settings are tuned on at most, drawn at random from the training rows.
     by_default : bool
         Whether it takes part unless rivals are named.
     """
@@ -88,6 +88,7 @@ class Rival:
     title: ClassVar[str]
     modules: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = "pip install 'anmin[compare]'"
+    tuning_rows: ClassVar[int] = 3000
     by_default: ClassVar[bool] = True
 
     def settings(self) -> dict:
@@ -287,6 +288,8 @@ class LightGBM(Rival):
     name: ClassVar[str] = "lightgbm"
     title: ClassVar[str] = "LightGBM"
     modules: ClassVar[tuple[str, ...]] = ("lightgbm",)
+    # The best number and size of trees grow with the rows, so that few rows would mislead; and trees are quick.
+    tuning_rows: ClassVar[int] = 20_000
 
     def settings(self) -> dict:
         """Return the tuned settings; the number of neurons means nothing here."""
@@ -324,14 +327,14 @@ class LightGBM(Rival):
 def tune(rival: Rival, X: NDArray, y: NDArray, seed: int = 0) -> tuple[Rival, dict]:
     """Return the rival with its best settings, and the cross-validated errors of all, ready for JSON.
 
-    Settings are compared by the mean squared error over five folds of at most 3,000 of the rows; with several outputs
+    Settings are compared by the mean squared error over five folds of at most ``tuning_rows`` rows; with several outputs
     each counts in units of its variance. Where a rival has nothing to tune, it is returned with an empty dict.
     """
     candidates = rival.candidates()
     if not candidates:
         return rival, {}
     rival.prepare()
-    rows = np.random.default_rng(seed).permutation(len(X))[:TUNING_ROWS]
+    rows = np.random.default_rng(seed).permutation(len(X))[: rival.tuning_rows]
     X, y = X[rows], y[rows]
     deviation = y.std(axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)

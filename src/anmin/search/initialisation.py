@@ -10,7 +10,20 @@ from anmin.rows.arrays import ArrayRows
 from anmin.solvers.problem import Problem
 from anmin.solvers.systems import solve_semidefinite
 
+_TARGETS_PER_WEIGHT = 4
+_MISSED = 1 + 1e-6
 _MARGIN = 1.05  # by which an always-active neuron clears the row that comes nearest to switching it off
+
+
+def rows_are_few(problem: Problem) -> bool:
+    """Return whether the targets are fewer than a quarter of the weights.
+
+    So few are fitted exactly wherever the neurons stand: looking for better places is of no use, and many iterations
+    would only amplify rounding.
+    """
+    rows = problem.rows
+    n_weights = problem.n_neurons * (rows.n_features + 1 + rows.n_outputs) + rows.n_outputs
+    return _TARGETS_PER_WEIGHT * rows.n_rows * rows.n_outputs < n_weights
 
 
 def starting_weights(problem: Problem, rng: np.random.Generator) -> NDArray:
@@ -25,12 +38,15 @@ def starting_weights(problem: Problem, rng: np.random.Generator) -> NDArray:
 
 
 def hyperplanes_through_rows(rows: ArrayRows, count: int, rng: np.random.Generator) -> NDArray:
-    """Return ``count`` neurons (p, count) whose hyperplanes pass through random rows in random directions."""
+    """Return ``count`` neurons (p, count) whose hyperplanes pass by random rows in random directions.
+
+    They miss the rows by a millionth, so that the sign of a rounding error does not decide on which side a row lies.
+    """
     weights = np.ones(rows.n_rows) if rows.w is None else rows.w
     points = rows.X[draw(rows.X, weights, count, rng)].astype(np.float64, copy=False)
     directions = rng.standard_normal((rows.n_features, count))
     directions /= np.maximum(np.linalg.norm(directions, axis=0), np.finfo(np.float64).tiny)
-    return np.vstack([-np.einsum("id,di->i", points, directions), directions])
+    return np.vstack([-_MISSED * np.einsum("id,di->i", points, directions), directions])
 
 
 def draw(X: NDArray, weights: NDArray, count: int, rng: np.random.Generator) -> NDArray:

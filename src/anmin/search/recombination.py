@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.network import ReLUNetwork
-from anmin.search.initialisation import starting_weights
-from anmin.search.relocation import least_useful, relocated
+from anmin.search.initialisation import rows_are_few, starting_weights
+from anmin.search.relocation import least_useful, promising
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import output_layer
 from anmin.solvers.varpro import VarPro, VarProState
 
-_ROWS_PER_WEIGHT = 4
+_SAMPLED_PER_WEIGHT = 10
+_CHEAP = 1e9  # multiplications of a heavy pass and a solve, below which more children in vain are borne
+_MOST_REVIVALS = 5
 _ALIKE = 1e-6  # relative difference of the losses of two networks taken for the same
 
 
@@ -38,7 +40,7 @@ class RecombiningState(State):
     work : VarProState or None
         The network in the making, None between two.
     phase : str
-        What is done with it: "parent", "joined", "pruned", "child" or "finish".
+        What is done with it: "parent", "joined", "pruned", "child" or "finish"; or "only" with one network for all.
     steps : int
         Solver steps that the phase may still take.
     staged : Problem
@@ -47,12 +49,16 @@ class RecombiningState(State):
         Number of that sample.
     made : int
         Networks begun so far, which seeds the next and numbers it.
+    children : int
+        Children made at this stage.
     failures : int
         Children since the last that was worth its while.
     tried : frozenset of pairs of int
         Members that have been joined.
     parents : pair of int
         Numbers of those now joined.
+    revivals : int
+        Times that dead neurons have been put elsewhere.
     """
 
     seed: int
@@ -63,9 +69,11 @@ class RecombiningState(State):
     steps: int = 0
     stage: int = 0
     made: int = 0
+    children: int = 0
     failures: int = 0
     tried: frozenset[tuple[int, int]] = frozenset()
     parents: tuple[int, int] = (-1, -1)
+    revivals: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,15 +81,16 @@ class Recombining:
     """A local solver that fits several networks and goes on by joining two of them at a time.
 
     ``parents`` networks are fitted from different starts. Then, again and again, the hidden layers of two are put side
-    by side, which gives a network of twice the width; after a few solver steps its least useful neurons are taken away,
-    a few at a time with solver steps in between, until the width is as before. The child takes the place of a parent,
-    or of the worst network, if it is better. Untried pairs of low loss come first; where none is left, a new parent
-    joins the pool. After ``max_failures`` children in a row none of which lowered the loss by ``worthwhile`` times
+    by side, or one is grown by new neurons where they gain most (:func:`anmin.search.relocation.promising`); after a
+    few solver steps at that width the least useful neurons are taken away, a few at a time with solver steps in
+    between, until the width is as before. The child takes the place of a parent, or of the worst network, if it is
+    better. Untried pairs of low loss come first; where none is left, a new parent joins the pool. After ``max_failures`` children in a row none of which lowered the loss by ``worthwhile`` times
     itself, the best network is fitted until it settles.
 
     Large data are climbed in stages: parents and the first children see a sample of ``sample_rows`` rows, the next
     children four times as many, and so on until the last ones see all. The network and the loss that a state shows are
-    of the best network so far on all rows, so no iteration raises the loss. One iteration is one solver step.
+    of the best network so far on all rows, so no iteration raises the loss. One iteration is one solver step. Where
+    the rows are few (:func:`anmin.search.initialisation.rows_are_few`), there is one parent and no more.
 
     Parameters
     ----------
@@ -95,10 +104,14 @@ class Recombining:
     stall : float, default 3e-3
         Relative decrease of the loss below which no more steps are taken with a parent; a third of it for a child.
     sample_rows : int, default 5000
-        Rows of the first stage, at least twice the number of weights.
+        Rows of the first stage, or ten for each weight (of each output) if that is more.
+    sampled_children : int, default 8
+        Children at each stage before the last.
     worthwhile : float, default 2e-3
     max_failures : int, default 4
-        In the last stage; in those before it, half as many.
+        Up to four times as many where a pass and a solve cost little.
+    grown_often, grown_share : float, default 0.5 and 0.25
+        How often a child is grown, and by what share of the neurons.
     recombine : bool, default True
         False leaves one parent, fitted on all rows until it settles.
     """
@@ -113,11 +126,14 @@ class Recombining:
     stall: float = 3e-3
     least_damping: float = 1e-3
     sample_rows: int = 5000
+    sampled_children: int = 8
     worthwhile: float = 2e-3
     max_failures: int = 4
+    grown_share: float = 0.25
+    grown_often: float = 0.5
     recombine: bool = True
 
-    default_max_iter = 20_000
+    default_max_iter = None
 
     def check(self, problem: Problem) -> None:
         """Accept what the solver inside accepts."""
@@ -134,10 +150,10 @@ class Recombining:
         A = starting_weights(problem, rng) if network is None else network.A
         begun = self.inner.begin(problem, A)
         seed = int(rng.integers(2**63))
-        # So few rows are fitted exactly wherever the neurons stand.
-        pointless = _ROWS_PER_WEIGHT * problem.rows.n_rows * problem.rows.n_outputs < begun.network.n_parameters
         state = RecombiningState(**_public(begun), seed=seed, staged=problem, settled=False)
-        if pointless or not self.recombine:
+        if rows_are_few(problem):
+            return replace(state, work=begun, phase="only", steps=self.parent_steps)
+        if not self.recombine:
             return replace(state, work=begun, phase="finish")
         state = self._at_stage(problem, state, 0)
         work = begun if state.staged is problem else self.inner.begin(state.staged, A)
@@ -148,12 +164,15 @@ class Recombining:
         assert isinstance(state, RecombiningState)
         if state.work is None:
             return self._next(problem, state)
+        if state.phase == "finish":
+            state = self._revived(problem, state)
+            assert state.work is not None
         before, working = state.work, replace(state.staged, n_neurons=state.work.network.n_neurons)
         work = self.inner.step(working, before)
         state = replace(state, work=work, steps=state.steps - 1)
         if state.phase == "finish":
             return replace(self._shown(problem, state, work), settled=True if work.settled else None)
-        stall = {"parent": self.stall, "child": self.stall / 3}.get(state.phase, 0.0)
+        stall = {"only": self.stall, "parent": self.stall, "child": self.stall / 3}.get(state.phase, 0.0)
         stalled = bool(work.settled) or before.loss - work.loss <= stall * work.loss
         if work.network.n_neurons == problem.n_neurons:
             state = self._shown(problem, state, work)
@@ -165,6 +184,8 @@ class Recombining:
             return self._pruned(working, problem.n_neurons, state)
         if state.phase == "pruned":
             return replace(state, phase="child", steps=self.child_steps)
+        if state.phase == "only":
+            return replace(state, settled=True)
         return self._finished(problem, state)
 
     def _pruned(self, problem: Problem, width: int, state: RecombiningState) -> RecombiningState:
@@ -197,7 +218,7 @@ class Recombining:
             pool[pool.index(replaced)] = member
         if len(pool) > self.parents:
             pool.remove(max(pool, key=lambda other: other.loss))
-        return replace(state, pool=tuple(pool), work=None, failures=failures)
+        return replace(state, pool=tuple(pool), work=None, failures=failures, children=state.children + 1)
 
     def _next(self, problem: Problem, state: RecombiningState) -> RecombiningState:
         """Begin the next network: a parent, a child, or at the end the best once more."""
@@ -205,11 +226,13 @@ class Recombining:
         if len(state.pool) < self.parents and state.stage == 0:
             return self._new_parent(state, rng)
         last = state.staged is problem
-        if state.failures >= self.max_failures / (1 if last else 2):
+        if state.failures >= self._patience(problem) if last else state.children >= self.sampled_children:
             if last:
-                return self._finish(problem, state, rng)
-            climbed = self._at_stage(problem, replace(state, failures=0), state.stage + 1)
+                return self._finish(problem, state)
+            climbed = self._at_stage(problem, replace(state, failures=0, children=0), state.stage + 1)
             return _unchanged(climbed, "stage")
+        if self.grown_share > 0 and rng.random() < self.grown_often:
+            return self._grown(state, rng)
         pairs = [
             (first, second)
             for i, first in enumerate(state.pool)
@@ -221,36 +244,52 @@ class Recombining:
         first, second = min(pairs, key=lambda pair: pair[0].loss + pair[1].loss)
         if rng.random() < 0.3:
             first, second = pairs[rng.integers(len(pairs))]
-        joint = replace(state.staged, n_neurons=first.A.shape[1] + second.A.shape[1])
-        work = self.inner.begin(joint, np.hstack([first.A, second.A]))
+        state = replace(state, tried=state.tried | {_pair(first, second)}, parents=(first.number, second.number))
+        return self._joined(state, np.hstack([first.A, second.A]), "join")
+
+    def _grown(self, state: RecombiningState, rng: np.random.Generator) -> RecombiningState:
+        """Begin a child of one member of the pool, with new neurons beside its own."""
+        member = min(state.pool, key=lambda other: other.loss)
+        if rng.random() < 0.3:
+            member = state.pool[rng.integers(len(state.pool))]
+        staged = state.staged
+        output = staged.rows.output_statistics(member.A, staged.negative_slope)
+        network = ReLUNetwork(member.A, *output_layer(output, staged.alpha), staged.negative_slope)
+        V = promising(staged, network, max(1, round(self.grown_share * staged.n_neurons)), rng)
+        state = replace(state, parents=(member.number, member.number))
+        return self._joined(state, np.hstack([member.A, V]), "grow")
+
+    def _joined(self, state: RecombiningState, A: NDArray, what: str) -> RecombiningState:
+        work = self.inner.begin(replace(state.staged, n_neurons=A.shape[1]), A)
         work = replace(work, damping=self.least_damping)
-        return _unchanged(
-            replace(
-                state,
-                work=work,
-                phase="joined",
-                steps=self.joined_steps,
-                made=state.made + 1,
-                tried=state.tried | {_pair(first, second)},
-                parents=(first.number, second.number),
-            ),
-            "join",
-        )
+        state = replace(state, work=work, phase="joined", steps=self.joined_steps, made=state.made + 1)
+        return _unchanged(state, what)
 
     def _new_parent(self, state: RecombiningState, rng: np.random.Generator) -> RecombiningState:
         work = self.inner.begin(state.staged, starting_weights(state.staged, rng))
         state = replace(state, work=work, phase="parent", steps=self.parent_steps, made=state.made + 1)
         return _unchanged(state, "start")
 
-    def _finish(self, problem: Problem, state: RecombiningState, rng: np.random.Generator) -> RecombiningState:
-        """Fit the best network to the end, with its dead neurons, if it has any, where they gain most."""
+    def _finish(self, problem: Problem, state: RecombiningState) -> RecombiningState:
+        """Begin to fit the best network to the end."""
         work = self.inner.begin(problem, state.network.A)
-        dead = np.flatnonzero((work.statistics.active == 0) | ~np.any(work.network.B, axis=1))
-        if dead.size:
-            revived = self.inner.begin(problem, relocated(problem, work.network, dead, rng), work.statistics)
-            # A neuron that did nothing costs little where it does something: keep it only if it does not cost more.
-            work = revived if revived.loss < work.loss else work
         return self._shown(problem, replace(state, work=work, phase="finish"), work)
+
+    def _revived(self, problem: Problem, state: RecombiningState) -> RecombiningState:
+        """Put neurons that are active on no row where they gain most."""
+        work = state.work
+        assert work is not None
+        dead = np.flatnonzero(work.statistics.active == 0)
+        if not dead.size or state.revivals == _MOST_REVIVALS:
+            return state
+        rng = np.random.default_rng([state.seed, 1, state.revivals])
+        V = promising(problem, work.network, len(dead), rng)
+        A = work.network.A.copy()
+        A[:, dead[: V.shape[1]]] = V
+        revived = self.inner.begin(problem, A, work.statistics)
+        # With a large penalty nothing that a neuron could do may be worth its weights.
+        better = revived.loss < work.loss
+        return replace(state, work=revived if better else work, revivals=state.revivals + 1)
 
     def _shown(
         self, problem: Problem, state: RecombiningState, work: VarProState, *, always: bool = False
@@ -272,10 +311,16 @@ class Recombining:
         record = replace(work.record, branch=state.phase)
         return replace(state, **{**_public(work), "record": record})
 
+    def _patience(self, problem: Problem) -> float:
+        """Return how many children in vain end the search: more where they cost next to nothing."""
+        k = problem.n_neurons * (problem.rows.n_features + 1)
+        cost = problem.rows.n_rows * k**2 + k**3
+        return self.max_failures * min(max(1.0, (_CHEAP / cost) ** 0.5), 4.0)
+
     def _stages(self, problem: Problem) -> list[int]:
         """Return the numbers of rows of the stages, the last of which is all."""
         n_weights = problem.n_neurons * (problem.rows.n_features + 1 + problem.rows.n_outputs)
-        rows = max(self.sample_rows, 2 * n_weights // problem.rows.n_outputs)
+        rows = max(self.sample_rows, _SAMPLED_PER_WEIGHT * n_weights // problem.rows.n_outputs)
         stages = []
         while 2 * rows < problem.rows.n_rows:
             stages.append(rows)

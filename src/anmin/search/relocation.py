@@ -10,13 +10,12 @@ from scipy.linalg import inv
 
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
-from anmin.search.initialisation import draw, starting_weights
+from anmin.search.initialisation import draw, rows_are_few, starting_weights
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import output_system
 from anmin.solvers.varpro import VarPro, VarProState
 from anmin.statistics import OutputStatistics
 
-_ROWS_PER_WEIGHT = 4
 _MOST_CORRELATED = 0.95  # of the outputs of two neurons placed together
 
 
@@ -79,7 +78,7 @@ class Relocating:
     first_moved: int = 8
     max_failures: int = 12
 
-    default_max_iter = 500
+    default_max_iter = None
 
     def check(self, problem: Problem) -> None:
         """Accept what the solver inside accepts."""
@@ -98,9 +97,7 @@ class Relocating:
         inner = self.inner.init(problem, network, rng)
         seed = int(rng.integers(2**63))
         moved = max(1, min(self.first_moved, problem.n_neurons // 8))
-        # So few rows are fitted exactly wherever the neurons stand.
-        pointless = _ROWS_PER_WEIGHT * problem.rows.n_rows * problem.rows.n_outputs < inner.network.n_parameters
-        failures = self.max_failures if pointless else 0
+        failures = self.max_failures if rows_are_few(problem) else 0
         state = RelocatingState(**_public(inner), inner=inner, seed=seed, moved=moved, failures=failures, settled=False)
         return _around(inner, state)
 
@@ -140,11 +137,18 @@ class Relocating:
 
     def _moved(self, problem: Problem, state: RelocatingState, rng: np.random.Generator) -> NDArray:
         network = state.network
-        output = state.statistics.output(network.A)
-        which = least_useful(network, output, problem.alpha, state.moved)
-        return relocated(
-            problem, network, which, rng, self.candidates, sample_rows=self.sample_rows, finalists=self.finalists
+        V = promising(
+            problem,
+            network,
+            state.moved,
+            rng,
+            candidates=self.candidates,
+            sample_rows=self.sample_rows,
+            finalists=self.finalists,
         )
+        A = network.A.copy()
+        A[:, least_useful(network, state.statistics.output(A), problem.alpha, V.shape[1])] = V
+        return A
 
 
 def least_useful(network: ReLUNetwork, output: OutputStatistics, alpha: float, count: int) -> NDArray:
@@ -169,20 +173,20 @@ def least_useful(network: ReLUNetwork, output: OutputStatistics, alpha: float, c
     return np.array(gone, dtype=int)
 
 
-def relocated(
+def promising(
     problem: Problem,
     network: ReLUNetwork,
-    which: NDArray,
+    count: int,
     rng: np.random.Generator,
-    candidates: int = 192,
     *,
+    candidates: int = 192,
     sample_rows: int = 10_000,
     finalists: int = 128,
 ) -> NDArray:
-    """Return the hidden weights (p, h) of ``network`` with the neurons ``which`` put where they gain most.
+    """Return hidden weights (p, m) of at most ``count`` neurons that would gain most beside those of ``network``.
 
-    Of the 2·``candidates`` proposed and judged on a sample of rows, ``finalists`` are judged on all. Where fewer than
-    asked for are unlike each other, the last of ``which`` stay.
+    Of the 2·``candidates`` proposed and judged on a sample of rows, ``finalists`` are judged on all. They are fewer
+    than ``count`` where not so many are unlike each other.
     """
     sample = problem.rows.sample(sample_rows, rng)
     V = propose(sample, network, candidates, rng)
@@ -191,13 +195,11 @@ def relocated(
     gains, similarity = candidate_gains(problem.rows, network, V, problem.alpha)
     chosen: list[int] = []
     for i in map(int, np.argsort(-gains)):
-        if len(chosen) == len(which):
+        if len(chosen) == count:
             break
         if np.all(similarity[i, chosen] < _MOST_CORRELATED):
             chosen.append(i)
-    A = network.A.copy()
-    A[:, which[: len(chosen)]] = V[:, chosen]
-    return A
+    return V[:, chosen]
 
 
 def propose(rows: ArrayRows, network: ReLUNetwork, count: int, rng: np.random.Generator) -> NDArray:

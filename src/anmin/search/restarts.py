@@ -26,17 +26,17 @@ def solve_with_restarts(
     max_time: float | None = None,
     validation: ArrayRows | None = None,
     callbacks: Sequence[Callback] = (),
+    begun: float | None = None,
 ) -> Solution:
     """Solve from ``n_restarts`` starts and return the best solution; other arguments as for :func:`solve`.
 
-    The first start is ``start`` if it is given, the others are the method's own. ``max_time`` is for all together. An
-    interrupt, or a callback that asks to stop, ends them all, with the best solution so far and a status that says so.
+    The first start is ``start`` if it is given, the others are the method's own. The clock runs on from start to
+    start: ``max_time`` is for all together. An interrupt, or a callback that asks to stop, ends them all, with the best solution so far and a status that says so.
     """
-    begun = time.perf_counter()
+    clock = time.perf_counter() if begun is None else begun
     best: Solution | None = None
     for restart in range(n_restarts):
-        remaining = None if max_time is None else max_time - (time.perf_counter() - begun)
-        if best is not None and remaining is not None and remaining <= 0:
+        if best is not None and max_time is not None and time.perf_counter() - clock >= max_time:
             return best.with_status(Status.MAX_TIME)
         try:
             solution = solve(
@@ -45,10 +45,11 @@ def solve_with_restarts(
                 start=start if restart == 0 else None,
                 max_iter=max_iter,
                 tol=tol,
-                max_time=remaining,
+                max_time=max_time,
                 validation=validation,
                 callbacks=callbacks,
                 rng=rng,
+                begun=clock,
             )
         except KeyboardInterrupt:
             if best is None:

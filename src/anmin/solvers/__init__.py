@@ -7,6 +7,6 @@ from anmin.solvers.problem import Problem, Solver, State
 from anmin.solvers.varpro import VarPro
 
 #: Solvers by the names that estimators and the command line take; "auto" is the one chosen for the user.
-SOLVERS: dict[str, Solver] = {"auto": Anmin(), "anmin": Anmin(), "varpro": VarPro(), "altmin": AltMin()}
+SOLVERS: dict[str, Solver] = {"auto": VarPro(), "anmin": Anmin(), "varpro": VarPro(), "altmin": AltMin()}
 
 __all__ = ["SOLVERS", "AltMin", "Anmin", "Problem", "Solution", "Solver", "State", "VarPro", "solve"]

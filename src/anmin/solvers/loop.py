@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
@@ -69,6 +70,7 @@ def solve(
     validation: ArrayRows | None = None,
     callbacks: Sequence[Callback] = (),
     rng: np.random.Generator | None = None,
+    begun: float | None = None,
 ) -> Solution:
     """Run a solver on a problem.
 
@@ -80,7 +82,7 @@ def solve(
     start : ReLUNetwork, optional
         Network to start from, in the problem's coordinates; by default the method's own start.
     max_iter : int, optional
-        Largest number of iterations; by default the number that the method prescribes.
+        Largest number of iterations; by default the number that the method prescribes, if it prescribes one.
     tol : float, default 1e-6
         Converged when the loss changes by at most ``tol`` times itself between two iterates.
     max_time : float, optional
@@ -92,6 +94,8 @@ def solve(
         result stops the solve.
     rng : numpy.random.Generator, optional
         Source of the random start.
+    begun : float, optional
+        Reading of ``time.perf_counter()`` from which ``max_time`` and the seconds of the records count; by default now.
 
     Returns
     -------
@@ -110,7 +114,8 @@ def solve(
         solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs), problem.n_neurons, rows.n_features
     )
     with threads_for_products((rows.n_features + 1) * problem.n_neurons):
-        return _run(problem, solver, start, max_iter, tol, max_time, validation, callbacks, rng)
+        clock = time.perf_counter() if begun is None else begun
+        return _run(problem, solver, start, max_iter, tol, max_time, validation, callbacks, rng, clock)
 
 
 def _run(
@@ -123,8 +128,8 @@ def _run(
     validation: ArrayRows | None,
     callbacks: Sequence[Callback],
     rng: np.random.Generator | None,
+    started: float,
 ) -> Solution:
-    started = time.perf_counter()
 
     def measured(state: State, iteration: int) -> State:
         record = replace(state.record, iteration=iteration, seconds=time.perf_counter() - started)
@@ -148,7 +153,7 @@ def _run(
     status = Status.SCHEDULE_DONE if max_iter is None else Status.MAX_ITER
     try:
         stopped = _call(callbacks, state)
-        for iteration in range(1, limit + 1):
+        for iteration in count(1) if limit is None else range(1, limit + 1):
             if stopped:
                 status = Status.STOPPED
                 break

@@ -83,8 +83,8 @@ class Solver(Protocol):
     """A method: a frozen dataclass of settings that can start and step. It never owns the loop."""
 
     @property
-    def default_max_iter(self) -> int:
-        """Number of iterations that the method prescribes."""
+    def default_max_iter(self) -> int | None:
+        """Number of iterations that the method prescribes; None if it runs until it settles."""
         ...
 
     def check(self, problem: Problem) -> None:

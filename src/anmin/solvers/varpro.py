@@ -65,7 +65,7 @@ class VarPro:
     optimality_tol: float = 1e-9
     decrease_tol: float = 1e-10
 
-    default_max_iter = 500
+    default_max_iter = None
 
     def __post_init__(self) -> None:
         if not self.damping > 0:
