@@ -296,6 +296,11 @@ def test_runs_are_resumed_and_tuning_is_kept(tmp_path: Path, tiny: str, monkeypa
     accuracy.run(tmp_path, tiny, ["constant"], 1, report=told.append)
     assert "tuned" in told[0]
     assert [run.settings["value"] for run in accuracy.stored(tmp_path, tiny) if run.method == "constant"] == [11.0]
+    # So it does where it was made on other rows.
+    monkeypatch.setattr(Constant, "tuning_rows", 30)
+    told.clear()
+    accuracy.run(tmp_path, tiny, ["constant"], 1, report=told.append)
+    assert "tuned" in told[0]
     told.clear()
     accuracy.run(tmp_path, tiny, ["ridge"], 2, again=True, report=told.append)
     assert len(told) == 2

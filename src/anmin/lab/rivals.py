@@ -327,8 +327,8 @@ class LightGBM(Rival):
 def tune(rival: Rival, X: NDArray, y: NDArray, seed: int = 0) -> tuple[Rival, dict]:
     """Return the rival with its best settings, and the cross-validated errors of all, ready for JSON.
 
-    Settings are compared by the mean squared error over five folds of at most ``tuning_rows`` rows; with several outputs
-    each counts in units of its variance. Where a rival has nothing to tune, it is returned with an empty dict.
+    Settings are compared by the mean squared error over five folds of at most ``tuning_rows`` rows; with several
+    outputs each counts in units of its variance. Where a rival has nothing to tune, it is returned with an empty dict.
     """
     candidates = rival.candidates()
     if not candidates:
