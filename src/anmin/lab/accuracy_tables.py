@@ -22,9 +22,9 @@ squared error. The UCI sets have their usual splits, and root mean squared error
 both have.
 
 - Tuning: five-fold cross-validation on at most {Rival.tuning_rows:,} training rows of split 0, {LightGBM.tuning_rows:,}
-  for LightGBM; what is best there is used on all splits. MLPRegressor: a penalty of 1e-4 (adam: 0.01) to 100 by decades,
-  beside the sum of squared errors in standardised units. LightGBM: 100, 300 or 1,000 trees of 7, 15, 31 or 63 leaves of
-  at least 5 or 20 rows. pyscnn: λ of 1e-6 to 1e-3 by decades.
+  for LightGBM; what is best there is used on all splits. MLPRegressor: a penalty of 1e-4 (adam: 0.01) to 100 by
+  decades, beside the sum of squared errors in standardised units. LightGBM: 100, 300 or 1,000 trees of 7, 15, 31 or 63
+  leaves of at least 5 or 20 rows. pyscnn: λ of 1e-6 to 1e-3 by decades.
 - MLPRegressor: inputs and targets standardised. lbfgs: at most 2,000 iterations, tolerance 1e-6. adam: about 10,000
   steps of 200 rows, in 100 to 1,000 epochs, without early stopping.
 - PyTorch Adam: the paper's recipe (300 epochs, batches of 256, rate 0.03, a tenth of it after every 100 epochs),
