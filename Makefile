@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 .PHONY: demo test lint types check clean
 
 demo: $(VENV)/.demo  ## train on the bundled default data; writes model.json and report.html
-	$(BIN)/anmin fit --seed 0 --out model.json --report report.html
+	$(BIN)/anmin fit --seed 0 --max-time 12 --out model.json --report report.html
 
 test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest

@@ -68,8 +68,9 @@ def test_fitted_attributes_describe_the_fit(diabetes, model):
     X, y = diabetes
     assert isinstance(model.network_, ReLUNetwork)
     assert 1e-4 < model.alpha_ < 1
-    assert model.n_iter_ == len(model.history_) - 1 == 30
-    assert model.status_ is Status.SCHEDULE_DONE
+    assert model.n_iter_ == len(model.history_) - 1 > 0
+    assert model.status_ is Status.CONVERGED
+    assert np.all(np.diff(model.history_["loss"]) <= 0)
     best = model.history_["loss"].argmin()
     assert model.loss_ == model.history_["loss"][best]
     assert model.history_["mse"][best] == pytest.approx(np.mean((model.predict(X) - y) ** 2), rel=1e-8)
@@ -83,9 +84,11 @@ def test_loss_is_in_the_coordinates_solved_in(diabetes):
     assert raw.loss_ == pytest.approx(expected, rel=1e-9)
 
 
-def test_units_do_not_matter_with_standardisation(diabetes, model):
+def test_units_do_not_matter_with_standardisation(diabetes):
     X, y = diabetes
     in_other_units = X * np.logspace(-12, 12, X.shape[1])
+    # A search over many networks would amplify the rounding of the units.
+    model = ReLURegressor(n_neurons=8, alpha=0.01, relocate=False, tol=1e-3, random_state=0).fit(X, y)
     other = clone(model).fit(in_other_units, 1e6 * y - 5)
     np.testing.assert_allclose(other.predict(in_other_units), 1e6 * model.predict(X) - 5, rtol=1e-3)
 

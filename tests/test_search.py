@@ -11,10 +11,10 @@ from sklearn.linear_model import Ridge
 from anmin import ReLURegressor
 from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows
-from anmin.search import Recombining, Relocating
-from anmin.search.relocation import least_useful
+from anmin.search import Recombining
+from anmin.search.flips import without_linear_part
 from anmin.search.initialisation import draw, hyperplanes_through_rows, linear_neurons, starting_weights
-from anmin.search.relocation import candidate_gains, propose
+from anmin.search.relocation import candidate_gains, least_useful, propose
 from anmin.selection import choose_alpha, evidence
 from anmin.solvers import Problem, VarPro, solve
 from anmin.solvers.systems import output_layer
@@ -63,7 +63,7 @@ def test_hyperplanes_pass_by_rows():
     X, Y = bumpy(50)
     V = hyperplanes_through_rows(ArrayRows(X, Y), 20, np.random.default_rng(0))
     distances = np.abs(np.column_stack([np.ones(50), X]) @ V)
-    assert 1e-12 < distances.min(axis=0).min()
+    assert distances.min(axis=0).min() > 1e-12
     assert distances.min(axis=0).max() < 1e-5
     np.testing.assert_allclose(np.linalg.norm(V[1:], axis=0), 1.0)
 
@@ -102,20 +102,6 @@ def test_gains_are_those_of_adding_the_candidate():
     for v, gain in zip(V.T, gains, strict=True):
         assert value(A) - value(np.column_stack([A, v])) == pytest.approx(gain, rel=1e-6)
     np.testing.assert_allclose(np.diagonal(similarity), 1.0)
-
-
-def test_relocation_never_raises_the_loss_and_goes_deeper():
-    X, Y = bumpy()
-    problem = Problem(ArrayRows(X, Y), 16, 1e-6)
-    alone, moved = (
-        [solve(problem, Relocating(max_failures=most), rng=np.random.default_rng(seed)) for seed in range(3)]
-        for most in (0, 12)
-    )
-    assert all(np.all(np.diff(solution.history["loss"]) <= 0) for solution in moved)
-    assert sum(solution.loss for solution in moved) < 0.7 * sum(solution.loss for solution in alone)
-    branches = {branch.split()[0] for solution in moved for branch in solution.history["branch"] if branch}
-    assert {"moved", "undid", "step"} <= branches
-    assert all(solution.history["dead_neurons"][-1] == 0 for solution in moved)
 
 
 def test_the_least_useful_neurons_are_those_whose_removal_costs_least():
@@ -159,7 +145,7 @@ def test_recombination_climbs_from_a_sample_to_all_rows():
     weights = sum(np.sum(part**2) for part in (network.A, network.B, network.b0))
     assert solution.loss == pytest.approx(np.mean(residuals**2) + 1e-6 * weights, rel=1e-9)
     assert np.all(np.diff(solution.history["loss"]) <= 0)
-    assert solution.history["mse"][-1] < 0.055
+    assert solution.history["mse"][-1] < 0.3 * Y.var()
 
 
 def test_recombination_repeats_with_the_seed():
@@ -205,24 +191,6 @@ def test_planted_networks_are_recovered():
         model = ReLURegressor(8, random_state=seed).fit(X, y[:, 0])
         recovered += np.mean((model.predict(X) - y[:, 0]) ** 2) < 1e-12 * y.var()
     assert recovered == 3
-
-
-def test_relocation_repeats_with_the_seed():
-    X, Y = bumpy(200)
-    problem = Problem(ArrayRows(X, Y), 8, 1e-4)
-    one, two = (solve(problem, Relocating(), max_iter=30, rng=np.random.default_rng(3)) for _ in range(2))
-    np.testing.assert_array_equal(one.network.A, two.network.A)
-
-
-def test_relocation_takes_every_kind_of_problem(case: Case):
-    problem = Problem(case.rows(), case.n_neurons, 1e-2, case.negative_slope)
-    solution = solve(problem, Relocating(), max_iter=40, rng=np.random.default_rng(0))
-    losses = solution.history["loss"]
-    assert np.all(np.diff(losses) <= 0)
-    assert solution.loss < losses[0]
-
-
-# The penalty
 
 
 def test_effective_parameters_equal_the_trace_of_the_joint_matrix():
@@ -282,3 +250,40 @@ def test_the_estimator_fits_deeply_with_varpro():
     fixed = ReLURegressor(16, solver="varpro", alpha=1e-4, relocate=False, random_state=0).fit(X, Y[:, 0])
     assert fixed.alpha_ == 1e-4
     assert set(fixed.history_["branch"]) <= {"", "finish", "settled"}
+
+
+def test_turning_neurons_round_replaces_a_linear_part_exactly():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 3))
+    A, B = rng.standard_normal((4, 9)), rng.standard_normal((9, 2))
+    target = ReLUNetwork(A, B, np.zeros(2), 0.1).predict(X)
+    # The same function with four neurons the other way round, and what that changes in linear neurons.
+    turned = A.copy()
+    turned[:, :4] *= -1
+    linear = 1.1 * A[:, :4] @ B[:4]
+    far = np.vstack([np.full(2, 100.0), linear[1:]])
+    network = ReLUNetwork(np.hstack([turned, far]), np.vstack([B, np.eye(2)]), linear[0] - 100.0, 0.1)
+    np.testing.assert_allclose(network.predict(X), target)
+    rows = ArrayRows(X, target)
+    active = rows.statistics(network.A).active
+    found = without_linear_part(network, active, 500, rng)
+    assert found.shape == (4, 9)
+    output = rows.output_statistics(found, 0.1)
+    assert output.sse(*output_layer(output, 1e-14)).sum() < 1e-9 * np.sum(target**2)
+
+
+@pytest.mark.parametrize("n_neurons", [10, 24])
+def test_the_subset_is_found(n_neurons):
+    rng = np.random.default_rng(1)
+    A, B = rng.standard_normal((9, n_neurons)), rng.standard_normal((n_neurons, 1))
+    chosen = rng.random(n_neurons) < 0.5
+    linear = np.vstack([[1e3], -(A[1:, chosen] @ B[chosen])])
+    network = ReLUNetwork(np.hstack([A, linear]), np.vstack([B, [[1.0]]]), np.zeros(1))
+    active = np.r_[np.full(n_neurons, 50), 100]
+    found = without_linear_part(network, active, 100, rng)
+    np.testing.assert_array_equal(np.all(found == -A, axis=0), chosen)
+
+
+def test_without_an_always_active_neuron_nothing_is_turned():
+    network = ReLUNetwork(np.ones((3, 4)), np.ones((4, 1)), np.zeros(1))
+    assert without_linear_part(network, np.full(4, 50), 100, np.random.default_rng(0)) is network.A

@@ -139,7 +139,7 @@ def test_updates_over_many_iterations_equal_fresh_sums(case: Case):
 
 
 def test_an_update_takes_the_pattern_from_the_statistics_and_not_from_weights():
-    # A hyperplane through a row: scaling the neuron may change the sign of a rounding, which must not unbalance the sums.
+    # A hyperplane through a row: scaling the neuron may change a rounding's sign, which must not unbalance the sums.
     X = np.array([[0.0], [1.0], [2.0]])
     rows = ArrayRows(np.repeat(X, 10, axis=0), np.repeat(X, 10, axis=0))
     first = rows.statistics(np.array([[-1.0], [1.0]]))

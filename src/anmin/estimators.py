@@ -22,7 +22,7 @@ from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
 from anmin.search import Recombining, solve_with_restarts
-from anmin.selection import choose_alpha
+from anmin.selection import solve_choosing_alpha
 from anmin.solvers import SOLVERS, Problem, Solver, VarPro
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
 
@@ -47,27 +47,28 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     n_neurons : int, default 64
         Number of hidden neurons, h.
     solver : {"auto", "anmin", "varpro", "altmin"} or solver object, default "auto"
-        "anmin" is the paper's Algorithm 1. "varpro" is Levenberg–Marquardt on the hidden layer with the output layer
-        solved out, whose loss never rises, with relocation of badly placed neurons: slower, and much deeper. "altmin"
-        fits a sum of ReLUs without output weights and biases (one output; use it with ``standardize=False``). "auto"
-        is "anmin". An object from :mod:`anmin.solvers`, such as ``Anmin(system_dtype="float32")``, brings its own
-        settings.
+        "varpro" is Levenberg–Marquardt on the hidden layer with the output layer solved out, within a search that
+        joins, grows and prunes networks (:class:`anmin.search.Recombining`); its loss never rises. "anmin" is the
+        paper's Algorithm 1: quicker, and much less deep. "altmin" fits a sum of ReLUs without output weights and
+        biases (one output; use it with ``standardize=False``). "auto" is "varpro". An object from
+        :mod:`anmin.solvers` or :mod:`anmin.search`, such as ``Anmin(system_dtype="float32")``, brings its own settings.
     alpha : float >= 0 or "auto", default "auto"
         Penalty of the weights, in the coordinates solved in. "auto" is the paper's 0.001/n with "anmin" and "altmin";
         with "varpro" it is chosen from the data by their evidence (:func:`anmin.selection.choose_alpha`).
     negative_slope : float in [0, 1), default 0.0
         Slope of the activation for negative arguments.
     max_iter : int >= 1, optional
-        Largest number of iterations. By default the number that the method prescribes: 30 for "anmin", 500 for
-        "varpro", which mostly ends sooner.
+        Largest number of iterations. By default 30 for "anmin", as its paper prescribes; "varpro" runs until its
+        search no longer pays and the loss settles.
     tol : float >= 0, default 1e-6
-        Relative change of the loss between two iterations at which the fit has converged.
+        Relative change of the loss between two iterations at which the fit has converged; with "varpro", at the end
+        of its search.
     max_time : float > 0, optional
-        Seconds after which no further iteration begins. Those of choosing alpha with "varpro" come on top.
+        Seconds after which no further iteration begins; the best network until then is kept.
     n_restarts : int >= 1, default 1
         Number of random starts, of which the best network is kept.
     relocate : bool, default True
-        Whether "varpro" may move badly placed neurons elsewhere; the other solvers never do.
+        Whether "varpro" searches for a deeper optimum than the one it comes to first; the other solvers never do.
     standardize : bool, default True
         Solve with inputs and outputs shifted and scaled to weighted mean 0 and deviation 1. The scaling is folded into
         the weights afterwards: ``network_`` takes and gives raw units.
@@ -180,7 +181,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         -------
         self
             Also after an interrupt (Ctrl-C), with the best network so far, ``status_`` INTERRUPTED and a warning. An
-            interrupt before there is a network, and while "varpro" chooses alpha, is passed on.
+            interrupt before there is a network is passed on.
 
         Raises
         ------
@@ -196,40 +197,30 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         problem = Problem(
             scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
         )
-        start = self._warm_network(rows, scaling)
         with ExitStack() as stack:
             bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
             callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
-            interrupted = False
-            if self.alpha != "auto":
-                alpha = float(self.alpha)
-            elif isinstance(solver, VarPro):
-                deadline = None if self.max_time is None else begun + self.max_time
-                alpha, chosen, interrupted = choose_alpha(problem, rng, deadline=deadline, callback=bar)
-                start = chosen if start is None else start
-            else:
-                alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n)
+            if bar is not None:
+                callbacks.append(bar)
+            conditions: dict[str, Any] = {
+                "start": self._warm_network(rows, scaling),
+                "max_iter": self.max_iter,
+                "tol": self.tol,
+                "max_time": self.max_time,
+                "validation": None if held_out is None else scaling.apply(held_out, self.dtype),
+                "callbacks": callbacks,
+                "begun": begun,
+            }
             if isinstance(solver, VarPro):
                 solver = Recombining(solver, recombine=self.relocate)
-            if bar is not None:
-                bar.describe("Fitting")
-                callbacks.append(bar)
-            solution = solve_with_restarts(
-                replace(problem, alpha=alpha),
-                solver,
-                self.n_restarts,
-                rng,
-                start=start,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                # An interrupt while alpha was chosen leaves time for one look at all rows, which makes a network.
-                max_time=0.0 if interrupted else self.max_time,
-                validation=None if held_out is None else scaling.apply(held_out, self.dtype),
-                callbacks=callbacks,
-                begun=begun,
-            )
-        if interrupted:
-            solution = solution.with_status(Status.INTERRUPTED)
+            if self.alpha == "auto" and isinstance(solver, Recombining):
+                alpha, solution = solve_choosing_alpha(
+                    problem, solver, self.n_restarts, rng, progress=bar, **conditions
+                )
+            else:
+                alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
+                problem = replace(problem, alpha=alpha)
+                solution = solve_with_restarts(problem, solver, self.n_restarts, rng, **conditions)
         names = getattr(self, "feature_names_in_", None)
         self._set_fitted(
             replace(

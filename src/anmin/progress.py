@@ -62,10 +62,6 @@ class ProgressBar:
             self._progress.stop()
             self._shown = False
 
-    def describe(self, description: str) -> None:
-        """Change the text before the bar."""
-        self._progress.update(self._task, description=description)
-
     def __call__(self, record: Record, network: ReLUNetwork) -> None:
         """Show a record; it never asks to stop."""
         if not self._shown and time.perf_counter() - self._entered >= self._delay:

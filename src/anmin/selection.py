@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from anmin.history import Status
 from anmin.influence import joint_inverse
 from anmin.network import ReLUNetwork
 from anmin.objective import penalty
 from anmin.search.initialisation import rows_are_few, starting_weights
-from anmin.solvers.loop import Callback
+from anmin.search.recombination import Recombining
+from anmin.search.restarts import solve_with_restarts
+from anmin.solvers.loop import Callback, Solution, check_solvable, check_start, solve
 from anmin.solvers.problem import Problem
 from anmin.solvers.varpro import VarPro
 from anmin.statistics import PatternStatistics
 
 _FIRST_ALPHA, _MOST_ALPHA = 1e-3, 1e2
 # Of alpha·n. Data without noise, or with fewer rows than weights, would take the penalty to nothing.
-_LEAST_SUM = 1e-4
+_LEAST_SUM = 1e-5
+_NEARLY_EXACT = 1e-3
+_MUCH_LESS = 10.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,11 @@ def choose_alpha(
     callback : callable, optional
         Called as ``callback(record, network)`` after each iteration, in the problem's coordinates.
 
+    Raises
+    ------
+    ValueError
+        Before any work, if the machine lacks the memory, or the values are too large to square.
+
     Returns
     -------
     Choice
@@ -113,7 +123,9 @@ def choose_alpha(
     rows = problem.rows.sample(sample_rows, rng)
     fitted = replace(problem, rows=rows, alpha=_FIRST_ALPHA)
     solver = VarPro()
+    check_solvable(fitted, solver)
     state = solver.begin(fitted, starting_weights(fitted, rng))
+    check_start(state)
     first, agreed, interrupted = state.network, 0, False
     try:
         for iteration in range(1, max_iter + 1):
@@ -133,4 +145,63 @@ def choose_alpha(
     except KeyboardInterrupt:
         interrupted = True
     network = first if rows_are_few(problem) else state.network
-    return Choice(float(f"{fitted.alpha * rows.n / problem.rows.n:.1e}"), network, interrupted)
+    return Choice(_rounded(fitted.alpha * rows.n / problem.rows.n), network, interrupted)
+
+
+def solve_choosing_alpha(
+    problem: Problem,
+    solver: Recombining,
+    n_restarts: int,
+    rng: np.random.Generator,
+    *,
+    start: ReLUNetwork | None = None,
+    max_time: float | None = None,
+    begun: float | None = None,
+    progress: Callback | None = None,
+    **conditions: Any,
+) -> tuple[float, Solution]:
+    """Choose the penalty (:func:`choose_alpha`), solve, and solve on where :func:`reconsidered_alpha` is less.
+
+    Arguments are as for :func:`anmin.search.solve_with_restarts`, except that ``problem.alpha`` is not used and that
+    ``progress`` is called in each iteration of the choice. The time for the choice is part of ``max_time``. An
+    interrupt of the choice leaves the network that it had come to.
+    """
+    begun = time.perf_counter() if begun is None else begun
+    check_solvable(problem, solver)
+    deadline = None if max_time is None else begun + max_time
+    alpha, chosen, interrupted = choose_alpha(problem, rng, deadline=deadline, callback=progress)
+    problem = replace(problem, alpha=alpha)
+    # With no time left, one look at all rows makes a network.
+    conditions |= {"max_time": 0.0 if interrupted else max_time, "begun": begun}
+    solution = solve_with_restarts(
+        problem, solver, n_restarts, rng, start=chosen if start is None else start, **conditions
+    )
+    if interrupted:
+        return alpha, solution.with_status(Status.INTERRUPTED)
+    if solution.status is Status.CONVERGED:
+        alpha = reconsidered_alpha(problem, solution.network)
+        if alpha < problem.alpha:
+            # A smaller penalty lowers the loss of the same network: the history still never rises.
+            problem, solver = replace(problem, alpha=alpha), replace(solver, recombine=False)
+            solution = solution.followed_by(solve(problem, solver, start=solution.network, rng=rng, **conditions))
+    return alpha, solution
+
+
+def reconsidered_alpha(problem: Problem, network: ReLUNetwork) -> float:
+    """Return ``problem.alpha``, or a much smaller penalty that a network found with it asks for.
+
+    Where there is next to no noise, what the first fit leaves is the misfit of a middling optimum, and its evidence
+    asks for far too much. So if a later network leaves less than a thousandth of the variance of the targets, and its
+    evidence asks for less than a tenth of the penalty, that is returned.
+    """
+    statistics = problem.rows.statistics(network.A, problem.negative_slope)
+    error = float(statistics.output(network.A).sse(network.B, network.b0).sum())
+    variation = float(np.sum(statistics.y_square - statistics.y_sum**2 / statistics.n))
+    if rows_are_few(problem) or error >= _NEARLY_EXACT * variation:
+        return problem.alpha
+    wanted = evidence(statistics, network, problem.alpha).alpha
+    return _rounded(wanted) if wanted < problem.alpha / _MUCH_LESS else problem.alpha
+
+
+def _rounded(alpha: float) -> float:
+    return float(f"{alpha:.1e}")

@@ -36,8 +36,16 @@ def checked_inputs(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ND
         If X has text, NaN, infinity, less than two rows (with ``reset``) or other columns than at fit.
     """
     try:
+        # In C order always: sums over columns round differently in Fortran order, as data frames have it, and a long
+        # search would end at another network.
         values: NDArray = validate_data(
-            estimator, X, reset=reset, ensure_all_finite=False, ensure_min_samples=2 if reset else 1, dtype=_FLOATS
+            estimator,
+            X,
+            reset=reset,
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+            dtype=_FLOATS,
+            order="C",
         )
     except ValueError as error:
         raise _in_plain_words("X", error) from None
@@ -59,7 +67,9 @@ def checked_targets(estimator: BaseEstimator, X: NDArray, y: ArrayLike | None) -
         )
     names = column_names(y)
     try:
-        values: NDArray = check_array(y, ensure_all_finite=False, ensure_2d=False, dtype=_FLOATS, input_name="y")
+        values: NDArray = check_array(
+            y, ensure_all_finite=False, ensure_2d=False, dtype=_FLOATS, order="C", input_name="y"
+        )
     except ValueError as error:
         raise _in_plain_words("y", error) from None
     check_consistent_length(X, values)

@@ -107,7 +107,7 @@ class ArrayRows:
         differs = on != earlier.on
         flips = int(np.count_nonzero(differs))
         if earlier.updates >= MOST_UPDATES or flips > UPDATES_PAY_BELOW * on.size:
-            return replace(self._fresh_statistics(A, negative_slope), flips=flips)
+            return replace(self._fresh_statistics(A, negative_slope, on), flips=flips)
         return updated(since, self._flipped, on, differs, negative_slope)
 
     def _flipped(self, index: NDArray) -> Block:
@@ -127,7 +127,8 @@ class ArrayRows:
             start += len(Xt)
         return on
 
-    def _fresh_statistics(self, A: NDArray, negative_slope: float) -> PatternStatistics:
+    def _fresh_statistics(self, A: NDArray, negative_slope: float, known: NDArray | None = None) -> PatternStatistics:
+        """Return the sums from all rows; their pattern (N, h) may be known."""
         p, h = A.shape
         k, c = h * p, self.n_outputs
         step = self.block_rows or max(256, _BLOCK_BYTES // (8 * k), k // 8)
@@ -135,11 +136,13 @@ class ArrayRows:
         # BLAS fills the upper triangle of a Fortran-ordered matrix, which is the lower one of its transpose, U.
         U = np.zeros((k, k), order="F")
         VsT = np.zeros((c + 1, k))
-        on = np.empty((self.n_rows, h), dtype=bool)
+        on = np.empty((self.n_rows, h), dtype=bool) if known is None else known
         buffer = np.empty((step, h, p))
         start = 0
         for Xt, Y, root_w in self._blocks(step):
-            block = np.greater(product(Xt, A), 0, out=on[start : start + len(Xt)])
+            block = on[start : start + len(Xt)]
+            if known is None:
+                np.greater(product(Xt, A), 0, out=block)
             start += len(Xt)
             G = np.where(block, 1.0, negative_slope)
             Y1 = np.column_stack([Y, np.ones(len(Y))])

@@ -1,7 +1,6 @@
 """What is done around a solver to find a deeper optimum."""
 
 from anmin.search.recombination import Recombining
-from anmin.search.relocation import Relocating
 from anmin.search.restarts import solve_with_restarts
 
-__all__ = ["Recombining", "Relocating", "solve_with_restarts"]
+__all__ = ["Recombining", "solve_with_restarts"]

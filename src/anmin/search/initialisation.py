@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from anmin.rows.arrays import ArrayRows
-from anmin.solvers.problem import Problem
+from anmin.solvers.problem import TOO_LARGE, Problem
 from anmin.solvers.systems import solve_semidefinite
 
 _TARGETS_PER_WEIGHT = 4
@@ -75,6 +75,8 @@ def linear_neurons(rows: ArrayRows, alpha: float, most: int) -> NDArray:
     moments = rows.statistics(constant)
     p = rows.n_features + 1
     gram, cross = moments.U.reshape(p, p) / moments.n, moments.V.reshape(p, -1) / moments.n
+    if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
+        raise ValueError(TOO_LARGE)
     W = solve_semidefinite(gram + alpha * np.eye(p), cross)
     mean = gram[0] @ W
     covariance = W.T @ gram @ W - np.outer(mean, mean)

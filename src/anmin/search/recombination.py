@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.network import ReLUNetwork
+from anmin.search.flips import without_linear_part
 from anmin.search.initialisation import rows_are_few, starting_weights
 from anmin.search.relocation import least_useful, promising
 from anmin.solvers.problem import Problem, State
@@ -16,8 +17,8 @@ from anmin.solvers.systems import output_layer
 from anmin.solvers.varpro import VarPro, VarProState
 
 _SAMPLED_PER_WEIGHT = 10
-_CHEAP = 1e9  # multiplications of a heavy pass and a solve, below which more children in vain are borne
-_MOST_REVIVALS = 5
+# Multiplications of a heavy pass and a solve below which more children in vain are borne, above which none are made.
+_CHEAP, _DEAR = 1e9, 2e11
 _ALIKE = 1e-6  # relative difference of the losses of two networks taken for the same
 
 
@@ -57,8 +58,8 @@ class RecombiningState(State):
         Members that have been joined.
     parents : pair of int
         Numbers of those now joined.
-    revivals : int
-        Times that dead neurons have been put elsewhere.
+    turned, turning : bool
+        Whether the last resort has been tried since the last worthwhile child, and whether it is to be tried now.
     """
 
     seed: int
@@ -73,7 +74,8 @@ class RecombiningState(State):
     failures: int = 0
     tried: frozenset[tuple[int, int]] = frozenset()
     parents: tuple[int, int] = (-1, -1)
-    revivals: int = 0
+    turned: bool = False
+    turning: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,16 @@ class Recombining:
     by side, or one is grown by new neurons where they gain most (:func:`anmin.search.relocation.promising`); after a
     few solver steps at that width the least useful neurons are taken away, a few at a time with solver steps in
     between, until the width is as before. The child takes the place of a parent, or of the worst network, if it is
-    better. Untried pairs of low loss come first; where none is left, a new parent joins the pool. After ``max_failures`` children in a row none of which lowered the loss by ``worthwhile`` times
-    itself, the best network is fitted until it settles.
+    better. Untried pairs of low loss come first; where none is left, a new parent joins the pool. After
+    ``max_failures`` children in a row none of which lowered the loss by ``worthwhile`` times itself, and a last one
+    whose neurons are turned round to do without a linear part (:func:`anmin.search.flips.without_linear_part`), the
+    best network is fitted until it settles.
 
     Large data are climbed in stages: parents and the first children see a sample of ``sample_rows`` rows, the next
     children four times as many, and so on until the last ones see all. The network and the loss that a state shows are
     of the best network so far on all rows, so no iteration raises the loss. One iteration is one solver step. Where
-    the rows are few (:func:`anmin.search.initialisation.rows_are_few`), there is one parent and no more.
+    the rows are few (:func:`anmin.search.initialisation.rows_are_few`), or a single iteration takes some seconds, there
+    is one network and no more.
 
     Parameters
     ----------
@@ -142,7 +147,7 @@ class Recombining:
     def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
         """Return the bytes of the solver inside at twice the width, and of the best network's statistics."""
         k = (n_features + 1) * n_neurons
-        width = 2 * n_neurons if self.recombine else n_neurons
+        width = 2 * n_neurons if self.recombine and k**3 < _DEAR else n_neurons
         return self.inner.required_bytes(n_features, width, n_outputs) + 8 * k**2
 
     def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> RecombiningState:
@@ -153,7 +158,7 @@ class Recombining:
         state = RecombiningState(**_public(begun), seed=seed, staged=problem, settled=False)
         if rows_are_few(problem):
             return replace(state, work=begun, phase="only", steps=self.parent_steps)
-        if not self.recombine:
+        if not self.recombine or _cost(problem) > _DEAR:
             return replace(state, work=begun, phase="finish")
         state = self._at_stage(problem, state, 0)
         work = begun if state.staged is problem else self.inner.begin(state.staged, A)
@@ -164,10 +169,8 @@ class Recombining:
         assert isinstance(state, RecombiningState)
         if state.work is None:
             return self._next(problem, state)
-        if state.phase == "finish":
-            state = self._revived(problem, state)
-            assert state.work is not None
-        before, working = state.work, replace(state.staged, n_neurons=state.work.network.n_neurons)
+        before = self._revived(problem, state.work, state) if state.phase == "finish" else state.work
+        working = replace(state.staged, n_neurons=before.network.n_neurons)
         work = self.inner.step(working, before)
         state = replace(state, work=work, steps=state.steps - 1)
         if state.phase == "finish":
@@ -192,11 +195,18 @@ class Recombining:
         assert state.work is not None
         network = state.work.network
         count = min(network.n_neurons - width, max(1, round(self.pruned_share * network.n_neurons)))
-        gone = least_useful(network, state.work.statistics.output(network.A), problem.alpha, count)
+        statistics = state.work.statistics
+        if state.turning:
+            rng = np.random.default_rng([state.seed, 2, state.made])
+            A = without_linear_part(network, statistics.active, problem.rows.n_rows, rng)
+            if width <= A.shape[1] < network.n_neurons:
+                work = self.inner.begin(replace(problem, n_neurons=A.shape[1]), A)
+                return replace(state, work=work, phase="pruned", steps=self.joined_steps, turning=False)
+        gone = least_useful(network, statistics.output(network.A), problem.alpha, count)
         kept = np.setdiff1d(np.arange(network.n_neurons), gone)
         damping = max(state.work.damping, self.least_damping)
         narrower = replace(problem, n_neurons=len(kept))
-        work = self.inner.at(narrower, network.A[:, kept], state.work.statistics.of_neurons(kept), damping)
+        work = self.inner.at(narrower, network.A[:, kept], statistics.of_neurons(kept), damping)
         return replace(state, work=work, phase="pruned", steps=self.pruned_steps)
 
     def _finished(self, problem: Problem, state: RecombiningState) -> RecombiningState:
@@ -209,7 +219,9 @@ class Recombining:
         if state.phase == "parent":
             pool.append(member)
             return replace(state, pool=tuple(pool), work=None)
-        failures = 0 if work.loss < best * (1 - self.worthwhile) else state.failures + 1
+        worthwhile = work.loss < best * (1 - self.worthwhile)
+        failures = 0 if worthwhile else state.failures + 1
+        state = replace(state, turned=state.turned and not worthwhile, turning=False)
         new = all(abs(work.loss - other.loss) > _ALIKE * work.loss for other in pool)
         worst = max(pool, key=lambda other: other.loss)
         worse = max((other for other in pool if other.number in state.parents), key=lambda other: other.loss)
@@ -227,8 +239,10 @@ class Recombining:
             return self._new_parent(state, rng)
         last = state.staged is problem
         if state.failures >= self._patience(problem) if last else state.children >= self.sampled_children:
-            if last:
+            if last and state.turned:
                 return self._finish(problem, state)
+            if last:
+                return replace(self._grown(state, rng), turned=True, turning=True)
             climbed = self._at_stage(problem, replace(state, failures=0, children=0), state.stage + 1)
             return _unchanged(climbed, "stage")
         if self.grown_share > 0 and rng.random() < self.grown_often:
@@ -275,21 +289,17 @@ class Recombining:
         work = self.inner.begin(problem, state.network.A)
         return self._shown(problem, replace(state, work=work, phase="finish"), work)
 
-    def _revived(self, problem: Problem, state: RecombiningState) -> RecombiningState:
+    def _revived(self, problem: Problem, work: VarProState, state: RecombiningState) -> VarProState:
         """Put neurons that are active on no row where they gain most."""
-        work = state.work
-        assert work is not None
         dead = np.flatnonzero(work.statistics.active == 0)
-        if not dead.size or state.revivals == _MOST_REVIVALS:
-            return state
-        rng = np.random.default_rng([state.seed, 1, state.revivals])
-        V = promising(problem, work.network, len(dead), rng)
+        if not dead.size:
+            return work
+        V = promising(problem, work.network, len(dead), np.random.default_rng([state.seed, 1, state.record.iteration]))
         A = work.network.A.copy()
         A[:, dead[: V.shape[1]]] = V
         revived = self.inner.begin(problem, A, work.statistics)
         # With a large penalty nothing that a neuron could do may be worth its weights.
-        better = revived.loss < work.loss
-        return replace(state, work=revived if better else work, revivals=state.revivals + 1)
+        return revived if revived.loss < work.loss else work
 
     def _shown(
         self, problem: Problem, state: RecombiningState, work: VarProState, *, always: bool = False
@@ -313,9 +323,7 @@ class Recombining:
 
     def _patience(self, problem: Problem) -> float:
         """Return how many children in vain end the search: more where they cost next to nothing."""
-        k = problem.n_neurons * (problem.rows.n_features + 1)
-        cost = problem.rows.n_rows * k**2 + k**3
-        return self.max_failures * min(max(1.0, (_CHEAP / cost) ** 0.5), 4.0)
+        return self.max_failures * min(max(1.0, (_CHEAP / _cost(problem)) ** 0.5), 4.0)
 
     def _stages(self, problem: Problem) -> list[int]:
         """Return the numbers of rows of the stages, the last of which is all."""
@@ -340,6 +348,12 @@ class Recombining:
             loss = output.loss(member.A, *output_layer(output, staged.alpha), staged.alpha)
             pool.append(member._replace(loss=loss))
         return replace(state, staged=staged, stage=stage, pool=tuple(pool))
+
+
+def _cost(problem: Problem) -> float:
+    """Return about the number of multiplications of a heavy pass and a solve."""
+    k = problem.n_neurons * (problem.rows.n_features + 1)
+    return float(problem.rows.n_rows) * k**2 + float(k) ** 3
 
 
 def _pair(first: Member, second: Member) -> tuple[int, int]:

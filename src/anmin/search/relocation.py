@@ -1,8 +1,6 @@
-"""Relocation: take the least useful neurons away and put them where they gain most."""
+"""Relocation: which neurons are of least use, and where new ones would gain most."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,145 +8,12 @@ from scipy.linalg import inv
 
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
-from anmin.search.initialisation import draw, rows_are_few, starting_weights
-from anmin.solvers.problem import Problem, State
+from anmin.search.initialisation import draw
+from anmin.solvers.problem import Problem
 from anmin.solvers.systems import output_system
-from anmin.solvers.varpro import VarPro, VarProState
 from anmin.statistics import OutputStatistics
 
 _MOST_CORRELATED = 0.95  # of the outputs of two neurons placed together
-
-
-@dataclass(frozen=True, eq=False)
-class RelocatingState(State):
-    """The state of the solver inside, and how relocation has fared.
-
-    ``moved`` neurons are tried at a time; ``attempts`` counts the trials, of which the last ``failures`` were in vain.
-    """
-
-    inner: VarProState
-    seed: int
-    stalled: bool = False
-    moved: int = 1
-    attempts: int = 0
-    failures: int = 0
-
-
-@dataclass(frozen=True)
-class Relocating:
-    """A local solver that moves neurons elsewhere whenever it stalls.
-
-    When an iteration lowers the loss by less than ``stall`` times itself, the neurons whose removal costs least,
-    Σ_k B_jk²/(K⁻¹)_jj, are replaced by those of many candidates that gain most, ‖φᵀR‖²/(φᵀφ − φᵀS₁K⁻¹S₁ᵀφ), where φ
-    is the candidate's output on the rows, R the residuals, and S₁, K those of the output layer. After a few solver
-    steps the move is kept if the loss is lower than before, and undone otherwise. Many neurons are moved at first,
-    fewer when that fails. After ``max_failures`` moves in vain the solver runs on alone until it settles.
-
-    No iteration raises the loss. Given no start, it begins at :func:`anmin.search.initialisation.starting_weights`.
-
-    Parameters
-    ----------
-    inner : VarPro
-        The local solver.
-    stall : float, default 3e-3
-        Relative decrease of the loss below which a relocation is tried.
-    trial_steps : int, default 6
-        Solver steps given to a relocation before it is judged.
-    candidates : int, default 192
-        Number of hyperplanes proposed; as many again come from one step of ascent of |rᵀσ(X̃v)| from each.
-    sample_rows : int, default 10_000
-        Rows that candidates are proposed and first judged on.
-    finalists : int, default 128
-        Candidates judged on all rows.
-    least_trial_damping : float, default 1e-3
-        Of the first solver step after a move, whose damping is otherwise that of the last step before it.
-    first_moved : int, default 8
-        Neurons moved at a time at first, at most an eighth of all.
-    max_failures : int, default 12
-        Relocations in vain, one after another, after which no more are tried.
-    """
-
-    inner: VarPro = field(default_factory=VarPro)
-    stall: float = 3e-3
-    trial_steps: int = 6
-    candidates: int = 192
-    sample_rows: int = 10_000
-    finalists: int = 128
-    least_trial_damping: float = 1e-3
-    first_moved: int = 8
-    max_failures: int = 12
-
-    default_max_iter = None
-
-    def check(self, problem: Problem) -> None:
-        """Accept what the solver inside accepts."""
-        self.inner.check(problem)
-
-    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
-        """Return the bytes of the solver inside, of a second set of statistics for trials, and of the candidates."""
-        k = (n_features + 1) * n_neurons
-        candidates = 8 * self.sample_rows * (n_neurons + 2 * self.candidates)
-        return self.inner.required_bytes(n_features, n_neurons, n_outputs) + 8 * k**2 + candidates
-
-    def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> RelocatingState:
-        """Return the state at ``network``, or at hyperplanes through the data with the best linear model among them."""
-        if network is None:
-            network = _network(starting_weights(problem, rng), problem)
-        inner = self.inner.init(problem, network, rng)
-        seed = int(rng.integers(2**63))
-        moved = max(1, min(self.first_moved, problem.n_neurons // 8))
-        failures = self.max_failures if rows_are_few(problem) else 0
-        state = RelocatingState(**_public(inner), inner=inner, seed=seed, moved=moved, failures=failures, settled=False)
-        return _around(inner, state)
-
-    def step(self, problem: Problem, state: State) -> RelocatingState:
-        """Return the state after a step of the solver inside, or after a relocation."""
-        assert isinstance(state, RelocatingState)
-        finishing = state.failures >= self.max_failures
-        if finishing or not state.stalled:
-            inner = self.inner.step(problem, state.inner)
-            stalled = bool(inner.settled) or state.loss - inner.loss <= self.stall * inner.loss
-            settled = inner.settled if finishing else False
-            return _around(inner, replace(state, stalled=stalled, settled=settled))
-        rng = np.random.default_rng([state.seed, state.attempts])
-        trial = self._trial(problem, state, rng)
-        if trial.loss < state.loss:
-            record = replace(trial.record, branch=f"moved {state.moved}")
-            kept = replace(state, stalled=False, attempts=state.attempts + 1, failures=0)
-            return _around(replace(trial, record=record), kept)
-        failures = state.failures + 1
-        # Single moves are the most likely to help late; a larger one now and then leaves what they cannot.
-        moved = max(1, state.moved // 2) if state.moved > 1 or failures % 4 else min(4, problem.n_neurons)
-        record = replace(state.record, pattern_changes=0, branch=f"undid {state.moved}")
-        return replace(state, attempts=state.attempts + 1, failures=failures, moved=moved, record=record)
-
-    def _trial(self, problem: Problem, state: RelocatingState, rng: np.random.Generator) -> VarProState:
-        A = self._moved(problem, state, rng)
-        trial = self.inner.begin(problem, A, state.statistics)
-        trial = replace(trial, damping=max(state.inner.damping, self.least_trial_damping))
-        for remaining in range(self.trial_steps - 1, -1, -1):
-            before, trial = trial.loss, self.inner.step(problem, trial)
-            done = self.trial_steps - remaining
-            # Enough if the move has paid off, or would not even if each step left took off as much as the last.
-            hopeless = trial.loss - remaining * (before - trial.loss) > state.loss
-            if trial.settled or (done > 2 and (hopeless or trial.loss < state.loss)):
-                break
-        return trial
-
-    def _moved(self, problem: Problem, state: RelocatingState, rng: np.random.Generator) -> NDArray:
-        network = state.network
-        V = promising(
-            problem,
-            network,
-            state.moved,
-            rng,
-            candidates=self.candidates,
-            sample_rows=self.sample_rows,
-            finalists=self.finalists,
-        )
-        A = network.A.copy()
-        A[:, least_useful(network, state.statistics.output(A), problem.alpha, V.shape[1])] = V
-        return A
 
 
 def least_useful(network: ReLUNetwork, output: OutputStatistics, alpha: float, count: int) -> NDArray:
@@ -252,21 +117,6 @@ def candidate_gains(rows: ArrayRows, network: ReLUNetwork, V: NDArray, alpha: fl
     gains = np.sum(correlation**2, axis=1) / np.maximum(left, 1e-9 * square + 1e-300)
     norms = np.sqrt(np.maximum(square, 1e-300))
     return gains, np.abs(K[np.ix_(new, new)]) / np.outer(norms, norms)
-
-
-def _around(inner: VarProState, state: RelocatingState) -> RelocatingState:
-    return replace(
-        state, inner=inner, network=inner.network, statistics=inner.statistics, loss=inner.loss, record=inner.record
-    )
-
-
-def _public(inner: VarProState) -> dict:
-    return {"network": inner.network, "statistics": inner.statistics, "loss": inner.loss, "record": inner.record}
-
-
-def _network(A: NDArray, problem: Problem) -> ReLUNetwork:
-    h, c = A.shape[1], problem.rows.n_outputs
-    return ReLUNetwork(A, np.zeros((h, c)), np.zeros(c), problem.negative_slope)
 
 
 def _leading(residuals: NDArray, most: int = 8) -> NDArray:

@@ -31,7 +31,8 @@ def solve_with_restarts(
     """Solve from ``n_restarts`` starts and return the best solution; other arguments as for :func:`solve`.
 
     The first start is ``start`` if it is given, the others are the method's own. The clock runs on from start to
-    start: ``max_time`` is for all together. An interrupt, or a callback that asks to stop, ends them all, with the best solution so far and a status that says so.
+    start: ``max_time`` is for all together. An interrupt, or a callback that asks to stop, ends them all, with the best
+    solution so far and a status that says so.
     """
     clock = time.perf_counter() if begun is None else begun
     best: Solution | None = None

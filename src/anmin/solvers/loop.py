@@ -14,7 +14,7 @@ from anmin.history import History, Record, Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.solvers.memory import check_memory
-from anmin.solvers.problem import Problem, Solver, State
+from anmin.solvers.problem import TOO_LARGE, Problem, Solver, State
 
 Callback = Callable[[Record, ReLUNetwork], bool | None]
 
@@ -53,6 +53,12 @@ class Solution:
         """What the best iterate was chosen by: the squared error on validation rows if there are any, else the loss."""
         record = self.history[self.best]
         return record.loss if np.isnan(record.validation_mse) else record.validation_mse
+
+    def followed_by(self, later: Solution) -> Solution:
+        """Return the solution of a solve that went on from this one: its network, with the history of both."""
+        shift = self.n_iter
+        records = tuple(replace(record, iteration=record.iteration + shift) for record in later.history[1:])
+        return replace(later, history=History((*self.history, *records)), best=later.best + shift)
 
     def with_status(self, status: Status) -> Solution:
         """Return this solution with another account of how it ended."""
@@ -108,14 +114,24 @@ def solve(
     KeyboardInterrupt
         Only if interrupted before there is a first network; afterwards an interrupt ends the solve with the best one.
     """
-    rows = problem.rows
-    solver.check(problem)
-    check_memory(
-        solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs), problem.n_neurons, rows.n_features
-    )
-    with threads_for_products((rows.n_features + 1) * problem.n_neurons):
+    check_solvable(problem, solver)
+    with threads_for_products((problem.rows.n_features + 1) * problem.n_neurons):
         clock = time.perf_counter() if begun is None else begun
         return _run(problem, solver, start, max_iter, tol, max_time, validation, callbacks, rng, clock)
+
+
+def check_solvable(problem: Problem, solver: Solver) -> None:
+    """Raise ValueError, before any work, if the solver cannot solve such a problem or the machine lacks the memory."""
+    rows = problem.rows
+    solver.check(problem)
+    required = solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs)
+    check_memory(required, problem.n_neurons, rows.n_features)
+
+
+def check_start(state: State) -> None:
+    """Raise ValueError if the loss of a starting network is not finite."""
+    if not np.isfinite(state.loss):
+        raise ValueError(TOO_LARGE)
 
 
 def _run(
@@ -143,11 +159,7 @@ def _run(
         return state.loss if validation is None else state.record.validation_mse
 
     state = measured(solver.init(problem, start, rng or np.random.default_rng()), 0)
-    if not np.isfinite(state.loss):
-        raise ValueError(
-            "The loss of the starting network is not finite: the values of X or y are too large to square. "
-            "Standardise them, or start from a smaller network."
-        )
+    check_start(state)
     best, records = state, [state.record]
     limit = solver.default_max_iter if max_iter is None else max_iter
     status = Status.SCHEDULE_DONE if max_iter is None else Status.MAX_ITER

@@ -13,6 +13,12 @@ from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.statistics import OutputStatistics, PatternStatistics
 
+#: What is said where a start has no finite loss.
+TOO_LARGE = (
+    "The loss of the starting network is not finite: the values of X or y are too large to square. "
+    "Standardise them, or start from a smaller network."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
