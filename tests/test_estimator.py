@@ -27,7 +27,7 @@ from anmin.solvers import AltMin, Anmin
 from problems import dense_loss
 
 
-@parametrize_with_checks([ReLURegressor(n_neurons=16), ReLURegressor(n_neurons=8, dtype="float32", negative_slope=0.1)])
+@parametrize_with_checks([ReLURegressor(n_neurons=4), ReLURegressor(n_neurons=8, dtype="float32", negative_slope=0.1)])
 def test_scikit_learn_checks(estimator, check):
     with warnings.catch_warnings():
         # The checks set max_iter; that it was reached is not what they are about.

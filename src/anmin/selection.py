@@ -12,7 +12,7 @@ from anmin.history import Status
 from anmin.influence import joint_inverse
 from anmin.network import ReLUNetwork
 from anmin.objective import penalty
-from anmin.search.initialisation import rows_are_few, starting_weights
+from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
 from anmin.search.recombination import Recombining
 from anmin.search.restarts import solve_with_restarts
 from anmin.solvers.loop import Callback, Solution, check_solvable, check_start, solve
@@ -25,6 +25,7 @@ _FIRST_ALPHA, _MOST_ALPHA = 1e-3, 1e2
 _LEAST_SUM = 1e-5
 _NEARLY_EXACT = 1e-3
 _MUCH_LESS = 10.0
+_DEAR_ITERATIONS = 6  # where one takes several seconds
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def choose_alpha(
     check_solvable(fitted, solver)
     state = solver.begin(fitted, starting_weights(fitted, rng))
     check_start(state)
+    if iteration_cost(fitted) > DEAR:
+        max_iter = min(max_iter, _DEAR_ITERATIONS)
     first, agreed, interrupted = state.network, 0, False
     try:
         for iteration in range(1, max_iter + 1):

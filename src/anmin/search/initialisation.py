@@ -11,6 +11,8 @@ from anmin.solvers.problem import TOO_LARGE, Problem
 from anmin.solvers.systems import solve_semidefinite
 
 _TARGETS_PER_WEIGHT = 4
+#: Cost of an iteration, some seconds, above which there are none to spare for a search.
+DEAR = 2e11
 _MISSED = 1 + 1e-6
 _MARGIN = 1.05  # by which an always-active neuron clears the row that comes nearest to switching it off
 
@@ -24,6 +26,12 @@ def rows_are_few(problem: Problem) -> bool:
     rows = problem.rows
     n_weights = problem.n_neurons * (rows.n_features + 1 + rows.n_outputs) + rows.n_outputs
     return _TARGETS_PER_WEIGHT * rows.n_rows * rows.n_outputs < n_weights
+
+
+def iteration_cost(problem: Problem) -> float:
+    """Return about the number of multiplications of a heavy pass and a solve."""
+    k = problem.n_neurons * (problem.rows.n_features + 1)
+    return float(problem.rows.n_rows) * k**2 + float(k) ** 3
 
 
 def starting_weights(problem: Problem, rng: np.random.Generator) -> NDArray:

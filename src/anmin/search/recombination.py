@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from anmin.network import ReLUNetwork
 from anmin.search.flips import without_linear_part
-from anmin.search.initialisation import rows_are_few, starting_weights
+from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
 from anmin.search.relocation import least_useful, promising
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import output_layer
 from anmin.solvers.varpro import VarPro, VarProState
 
 _SAMPLED_PER_WEIGHT = 10
-# Multiplications of a heavy pass and a solve below which more children in vain are borne, above which none are made.
-_CHEAP, _DEAR = 1e9, 2e11
+_CHEAP = 1e9  # cost of an iteration below which more children in vain are borne
 _ALIKE = 1e-6  # relative difference of the losses of two networks taken for the same
 
 
@@ -147,7 +146,7 @@ class Recombining:
     def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
         """Return the bytes of the solver inside at twice the width, and of the best network's statistics."""
         k = (n_features + 1) * n_neurons
-        width = 2 * n_neurons if self.recombine and k**3 < _DEAR else n_neurons
+        width = 2 * n_neurons if self.recombine and k**3 < DEAR else n_neurons
         return self.inner.required_bytes(n_features, width, n_outputs) + 8 * k**2
 
     def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> RecombiningState:
@@ -158,7 +157,7 @@ class Recombining:
         state = RecombiningState(**_public(begun), seed=seed, staged=problem, settled=False)
         if rows_are_few(problem):
             return replace(state, work=begun, phase="only", steps=self.parent_steps)
-        if not self.recombine or _cost(problem) > _DEAR:
+        if not self.recombine or iteration_cost(problem) > DEAR:
             return replace(state, work=begun, phase="finish")
         state = self._at_stage(problem, state, 0)
         work = begun if state.staged is problem else self.inner.begin(state.staged, A)
@@ -323,7 +322,7 @@ class Recombining:
 
     def _patience(self, problem: Problem) -> float:
         """Return how many children in vain end the search: more where they cost next to nothing."""
-        return self.max_failures * min(max(1.0, (_CHEAP / _cost(problem)) ** 0.5), 4.0)
+        return self.max_failures * min(max(1.0, (_CHEAP / iteration_cost(problem)) ** 0.5), 4.0)
 
     def _stages(self, problem: Problem) -> list[int]:
         """Return the numbers of rows of the stages, the last of which is all."""
@@ -348,12 +347,6 @@ class Recombining:
             loss = output.loss(member.A, *output_layer(output, staged.alpha), staged.alpha)
             pool.append(member._replace(loss=loss))
         return replace(state, staged=staged, stage=stage, pool=tuple(pool))
-
-
-def _cost(problem: Problem) -> float:
-    """Return about the number of multiplications of a heavy pass and a solve."""
-    k = problem.n_neurons * (problem.rows.n_features + 1)
-    return float(problem.rows.n_rows) * k**2 + float(k) ** 3
 
 
 def _pair(first: Member, second: Member) -> tuple[int, int]:
