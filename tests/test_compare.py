@@ -33,7 +33,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, ["compare", *arguments])
+    result = CliRunner().invoke(app, ["compare", *arguments], env={"COLUMNS": "120"})
     assert result.exit_code == code, result.output
     return result
 

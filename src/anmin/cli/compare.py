@@ -153,7 +153,7 @@ def _show(title: str, found: list[Standing], notes: list[str]) -> None:
     # Only after an interrupt do some have fewer splits than the title says.
     shown = [name for name in names if name != "splits" or len({one.n_splits for one in found}) > 1]
     for name in shown:
-        table.add_column(name, justify="right" if name else "left", overflow="fold", no_wrap=not name)
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
     for row in cells(found):
         texts = zip(names, row, strict=True)
         table.add_row(*(Text(text, "bold" if best else "") for name, (text, best) in texts if name in shown))
