@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Quantity = Literal["loss", "mse", "validation_mse"]
+_MOST_MARKED = 60  # iterations; more would run into one thick line
 Against = Literal["iteration", "seconds"]
 
 _LABELS = {
@@ -90,7 +91,8 @@ class LossCurveDisplay:
         x, y = self.history[against], self._positive(quantity)
         if ax is None:
             ax = new_axes()[0]
-        style: dict[str, Any] = {"color": ACCENT, "linewidth": 1.8, "marker": "o", "markersize": 3.2} | line
+        marker = "o" if len(self.history) <= _MOST_MARKED else ""
+        style: dict[str, Any] = {"color": ACCENT, "linewidth": 1.8, "marker": marker, "markersize": 3.2} | line
         (self.line_,) = ax.plot(x, y, **style)
         if (y > 0).any():
             best = int(np.nanargmin(y))
