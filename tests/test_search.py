@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from anmin import ReLURegressor
+from anmin.history import Status
 from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows
 from anmin.search import Recombining
@@ -287,3 +289,27 @@ def test_the_subset_is_found(n_neurons):
 def test_without_an_always_active_neuron_nothing_is_turned():
     network = ReLUNetwork(np.ones((3, 4)), np.ones((4, 1)), np.zeros(1))
     assert without_linear_part(network, np.full(4, 50), 100, np.random.default_rng(0)) is network.A
+
+
+def test_an_interrupt_while_the_penalty_is_thought_over_keeps_the_network(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anmin.selection.reconsidered_alpha", interrupted)
+    X, Y = bumpy(200, noise=0.1)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = ReLURegressor(4, random_state=0).fit(X, Y[:, 0])
+    assert model.status_ is Status.INTERRUPTED
+    assert model.score(X, Y[:, 0]) > 0
+
+
+def test_an_interrupt_while_the_penalty_is_chosen_leaves_a_network(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anmin.selection.evidence", interrupted)
+    X, Y = bumpy(200, noise=0.1)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = ReLURegressor(4, random_state=0).fit(X, Y[:, 0])
+    assert model.status_ is Status.INTERRUPTED
+    assert np.isfinite(model.predict(X)).all()

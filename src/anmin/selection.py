@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anmin.blas import threads_for_products
 from anmin.history import Status
 from anmin.influence import joint_inverse
 from anmin.network import ReLUNetwork
@@ -121,14 +122,26 @@ def choose_alpha(
     Choice
         Also after an interrupt, once there is a first network: what it has come to then.
     """
-    rows = problem.rows.sample(sample_rows, rng)
-    fitted = replace(problem, rows=rows, alpha=_FIRST_ALPHA)
-    solver = VarPro()
-    check_solvable(fitted, solver)
-    state = solver.begin(fitted, starting_weights(fitted, rng))
-    check_start(state)
+    fitted = replace(problem, rows=problem.rows.sample(sample_rows, rng), alpha=_FIRST_ALPHA)
+    check_solvable(fitted, VarPro())
     if iteration_cost(fitted) > DEAR:
         max_iter = min(max_iter, _DEAR_ITERATIONS)
+    with threads_for_products((problem.rows.n_features + 1) * problem.n_neurons):
+        chosen = _agreed(fitted, rng, max_iter, tol, deadline, callback)
+    return chosen._replace(alpha=_rounded(chosen.alpha * fitted.rows.n / problem.rows.n))
+
+
+def _agreed(
+    fitted: Problem,
+    rng: np.random.Generator,
+    max_iter: int,
+    tol: float,
+    deadline: float | None,
+    callback: Callback | None,
+) -> Choice:
+    solver = VarPro()
+    state = solver.begin(fitted, starting_weights(fitted, rng))
+    check_start(state)
     first, agreed, interrupted = state.network, 0, False
     try:
         for iteration in range(1, max_iter + 1):
@@ -147,8 +160,7 @@ def choose_alpha(
             state = solver.at(fitted, state.network.A, state.statistics, state.damping)
     except KeyboardInterrupt:
         interrupted = True
-    network = first if rows_are_few(problem) else state.network
-    return Choice(_rounded(fitted.alpha * rows.n / problem.rows.n), network, interrupted)
+    return Choice(fitted.alpha, first if rows_are_few(fitted) else state.network, interrupted)
 
 
 def solve_choosing_alpha(
@@ -181,12 +193,20 @@ def solve_choosing_alpha(
     )
     if interrupted:
         return alpha, solution.with_status(Status.INTERRUPTED)
-    if solution.status is Status.CONVERGED:
-        alpha = reconsidered_alpha(problem, solution.network)
-        if alpha < problem.alpha:
+    if solution.status is not Status.CONVERGED:
+        return alpha, solution
+    try:
+        less = reconsidered_alpha(problem, solution.network)
+        if less < alpha:
             # A smaller penalty lowers the loss of the same network: the history still never rises.
-            problem, solver = replace(problem, alpha=alpha), replace(solver, recombine=False)
-            solution = solution.followed_by(solve(problem, solver, start=solution.network, rng=rng, **conditions))
+            problem, solver = replace(problem, alpha=less), replace(solver, recombine=False)
+            if conditions.get("max_iter") is not None:
+                conditions["max_iter"] -= solution.n_iter
+            more = solve(problem, solver, start=solution.network, rng=rng, **conditions)
+            if more.score < solution.score:
+                return less, solution.followed_by(more)
+    except KeyboardInterrupt:
+        solution = solution.with_status(Status.INTERRUPTED)
     return alpha, solution
 
 

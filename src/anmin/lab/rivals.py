@@ -11,6 +11,7 @@ import importlib
 import io
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -58,7 +59,7 @@ class FittedRival:
 
 
 @dataclass(frozen=True)
-class Rival:
+class Rival(ABC):
     """A way to fit a table, and its settings.
 
     Parameters
@@ -99,9 +100,9 @@ class Rival:
         """Return the settings to choose from by cross-validation; empty for a rival that is not tuned."""
         return ()
 
+    @abstractmethod
     def fit(self, X: NDArray, y: NDArray, seed: int) -> FittedRival:
         """Fit to inputs X (N, d) and targets y (N, c), both in raw units; :meth:`prepare` comes first."""
-        raise NotImplementedError
 
     def prepare(self) -> None:
         """Import what the fit needs, so that a first fit takes no longer than the next.
@@ -197,13 +198,13 @@ class MLP(Rival):
         """Return the width, the penalty and how long it is trained."""
         return {**super().settings(), "solver": self.solver, **self.effort()}
 
+    @abstractmethod
     def effort(self) -> dict:
         """Return what bounds the training, ready for JSON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def options(self, n_rows: int) -> dict:
         """Return the options of MLPRegressor for that number of training rows."""
-        raise NotImplementedError
 
     def candidates(self) -> Sequence[Self]:
         """Return this rival with penalties up to 100 by decades."""

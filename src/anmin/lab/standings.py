@@ -191,7 +191,7 @@ def _chance(theirs: np.ndarray, mine: np.ndarray) -> str:
     p_value = paired_p_value(one, other)
     if math.isnan(p_value):
         return ""
-    return ", p < 0.01" if p_value < SIGNIFICANCE else f", within chance: p = {p_value:.2f}"
+    return ", p < 0.01" if p_value < SIGNIFICANCE else f", p = {p_value:.2f}"
 
 
 def _by_split(values: np.ndarray) -> Mapping[int, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
@@ -117,9 +118,9 @@ class Scnn(TorchRival):
         "pip install --no-deps pyscnn linalg_backends; pip install cvxpy opt_einsum tqdm 'anmin[compare]'"
     )
 
+    @abstractmethod
     def width(self) -> int:
         """Return how many neurons scnn may use."""
-        raise NotImplementedError
 
     def settings(self) -> dict:
         """Return the number of neurons that scnn may use, and the penalty."""

@@ -107,6 +107,8 @@ class Recombining:
         Share of the neurons taken away at a time.
     stall : float, default 3e-3
         Relative decrease of the loss below which no more steps are taken with a parent; a third of it for a child.
+    least_damping : float, default 1e-3
+        Of the first step after neurons were added or taken away.
     sample_rows : int, default 5000
         Rows of the first stage, or ten for each weight (of each output) if that is more.
     sampled_children : int, default 8
