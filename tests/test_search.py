@@ -237,7 +237,7 @@ def test_the_chosen_penalty_predicts_better_than_almost_none():
 
     # Single fits without a penalty end anywhere; several starts do not depend on the last digits.
     chosen = [choose_alpha(problem, np.random.default_rng(seed)) for seed in range(3)]
-    errors = np.array([[error(alpha, network), error(alpha / 1000, network)] for alpha, network, _ in chosen])
+    errors = np.array([[error(c.alpha, c.network), error(c.alpha / 1000, c.network)] for c in chosen])
     assert errors[:, 0].mean() < 0.9 * errors[:, 1].mean()
 
 

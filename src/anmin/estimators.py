@@ -22,8 +22,9 @@ from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
 from anmin.search import Recombining, solve_with_restarts
-from anmin.selection import solve_choosing_alpha
+from anmin.selection import Choice, choose_alpha, solve_chosen
 from anmin.solvers import SOLVERS, Problem, Solver, VarPro
+from anmin.solvers.loop import check_solvable
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         :mod:`anmin.solvers` or :mod:`anmin.search`, such as ``Anmin(system_dtype="float32")``, brings its own settings.
     alpha : float >= 0 or "auto", default "auto"
         Penalty of the weights, in the coordinates solved in. "auto" is the paper's 0.001/n with "anmin" and "altmin";
-        with "varpro" it is chosen from the data by their evidence (:func:`anmin.selection.choose_alpha`).
+        with "varpro" it is chosen from the data by their evidence, and where the inputs are standardised so is how
+        much each of them counts (:func:`anmin.selection.choose_alpha`, :func:`anmin.selection.searched_alpha`).
     negative_slope : float in [0, 1), default 0.0
         Slope of the activation for negative arguments.
     max_iter : int >= 1, optional
@@ -71,7 +73,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Whether "varpro" searches for a deeper optimum than the one it comes to first; the other solvers never do.
     standardize : bool, default True
         Solve with inputs and outputs shifted and scaled to weighted mean 0 and deviation 1. The scaling is folded into
-        the weights afterwards: ``network_`` takes and gives raw units.
+        the weights afterwards: ``network_`` takes and gives raw units. With ``alpha="auto"`` and "varpro" the inputs
+        are then multiplied by ``relevance_``.
     validation_fraction : float in (0, 1), optional
         Fraction of the rows to hold out, at random; the iterate with the least squared error on them is kept.
     device : None or "cpu", default None
@@ -102,6 +105,11 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         3, c and "identity".
     alpha_ : float
         The penalty used.
+    relevance_ : ndarray of shape (d,)
+        How much a deviation of each input counts in the penalty, with mean square 1, where it was chosen; else ones.
+        An input of small relevance is one that the network had better make little use of.
+    scaling_ : Scaling
+        Between raw units and the coordinates solved in.
     loss_ : float
         The loss of ``network_``, in the coordinates solved in.
     n_iter_ : int
@@ -197,8 +205,17 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         problem = Problem(
             scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
         )
+        if isinstance(solver, VarPro):
+            solver = Recombining(solver, recombine=self.relocate)
+        choice: Choice | None = None
         with ExitStack() as stack:
             bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
+            if self.alpha == "auto" and isinstance(solver, Recombining):
+                check_solvable(problem, solver)
+                deadline = None if self.max_time is None else begun + self.max_time
+                choice = choose_alpha(problem, rng, relevance=self.standardize, deadline=deadline, callback=bar)
+                scaling = scaling.emphasised(choice.relevance)
+                problem = replace(problem, rows=scaling.apply(rows, self.dtype))
             callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
             if bar is not None:
                 callbacks.append(bar)
@@ -211,12 +228,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "callbacks": callbacks,
                 "begun": begun,
             }
-            if isinstance(solver, VarPro):
-                solver = Recombining(solver, recombine=self.relocate)
-            if self.alpha == "auto" and isinstance(solver, Recombining):
-                alpha, solution = solve_choosing_alpha(
-                    problem, solver, self.n_restarts, rng, progress=bar, **conditions
-                )
+            if choice is not None and isinstance(solver, Recombining):
+                alpha, solution = solve_chosen(problem, choice, solver, self.n_restarts, rng, **conditions)
             else:
                 alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
                 problem = replace(problem, alpha=alpha)
@@ -230,6 +243,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         )
         self._y_is_1d = y_is_1d
+        self.scaling_ = scaling
+        self.relevance_ = np.ones(rows.n_features) if choice is None else choice.relevance
         self.alpha_ = alpha
         self.loss_ = solution.loss
         self.n_iter_ = solution.n_iter

@@ -20,7 +20,6 @@ from scipy.linalg.lapack import dtrtri
 from anmin.blas import product, threads_for_products
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
-from anmin.rows.scaling import Scaling
 from anmin.solvers.altmin import AltMin
 from anmin.solvers.systems import cross_terms, output_system, projected_system
 from anmin.statistics import PatternStatistics
@@ -55,6 +54,8 @@ class JointInverse:
         γ = tr((H + alpha·I)⁻¹ H) = r + c·q − alpha·tr((H + alpha·I)⁻¹).
     log_determinant : float
         log det(I + H/alpha), by which the evidence charges for the weights; infinite where alpha is 0.
+    determined : ndarray of shape (h·p,)
+        The part of γ of each hidden weight, 0 (left to the penalty) to 1 (determined by the rows).
     """
 
     hidden: NDArray
@@ -62,6 +63,7 @@ class JointInverse:
     overlap: NDArray
     effective_parameters: float
     log_determinant: float
+    determined: NDArray
 
 
 def joint_inverse(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) -> JointInverse:
@@ -75,16 +77,18 @@ def joint_inverse(statistics: PatternStatistics, network: ReLUNetwork, alpha: fl
     M, _ = projected_system(statistics, A, B, b0, alpha)
     # M is a difference; what it was taken from sets the level of its rounding.
     whole = np.diagonal(statistics.U.reshape(k, k)) / statistics.n * np.repeat(np.sum(B**2, axis=1), p) + alpha
-    R, log_M = _root_of_inverse(M, float(whole.max(initial=0.0)))
+    R, log_M, kept = _root_of_inverse(M, float(whole.max(initial=0.0)))
     K, _ = output_system(statistics.output(A), alpha)
-    Q, log_K = _root_of_inverse(K, float(np.diagonal(K).max()))
+    Q, log_K, _ = _root_of_inverse(K, float(np.diagonal(K).max()))
     overlap = product(product(cross_terms(statistics, A).reshape(k, h + 1), Q), Q.T)
     coupling = sum(np.sum(product(R.T, np.repeat(b, p)[:, None] * overlap) ** 2) for b in B.T)
     trace = np.vdot(R, R) + c * np.vdot(Q, Q) + coupling
     rank = R.shape[1] + c * Q.shape[1]
     # What is singular to rounding has eigenvalues of alpha or so, whose part in det(I + H/alpha) is 1.
     log_determinant = log_M + c * log_K - rank * np.log(alpha) if alpha > 0 else np.inf
-    return JointInverse(R, Q, overlap, float(rank - alpha * trace), float(log_determinant))
+    # H + alpha·I has M⁻¹ as the hidden layer's block of its inverse.
+    determined = np.clip(kept - alpha * np.sum(R**2, axis=1), 0.0, 1.0)
+    return JointInverse(R, Q, overlap, float(rank - alpha * trace), float(log_determinant), determined)
 
 
 def leverage(network: ReLUNetwork, rows: ArrayRows, alpha: float) -> NDArray:
@@ -224,7 +228,7 @@ def influence(
         targets = checked_targets(model, inputs, y).reshape(len(inputs), -1)
         rows = ArrayRows(inputs, targets, sample_weight)
     _check_shapes(model.network_, rows)
-    scaling = Scaling.standard(rows) if model.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
+    scaling = model.scaling_
     found = influence_in(
         scaling.unfold(model.network_), scaling.apply(rows, model.dtype), model.alpha_, scaling.y_scale
     )
@@ -324,11 +328,11 @@ def _check_shapes(network: ReLUNetwork, rows: ArrayRows) -> None:
         )
 
 
-def _root_of_inverse(system: NDArray, size: float) -> tuple[NDArray, float]:
-    """Return R with R Rᵀ the inverse of a positive semidefinite system, and the logarithm of its determinant.
+def _root_of_inverse(system: NDArray, size: float) -> tuple[NDArray, float, NDArray]:
+    """Return R with R Rᵀ the inverse of a positive semidefinite system, the logarithm of its determinant, and diag P.
 
     Eigenvalues at the level of the rounding of numbers of ``size`` count as zero: then R belongs to the pseudo-inverse,
-    and they are left out of the determinant.
+    they are left out of the determinant, and P projects on the other eigenvectors.
     """
     floor = len(system) * _EPS * size
     try:
@@ -336,9 +340,10 @@ def _root_of_inverse(system: NDArray, size: float) -> tuple[NDArray, float]:
         pivots = np.diagonal(L)
         # A pivot is at least the smallest eigenvalue, so a small one may be a singular matrix that happened to factor.
         if pivots.min() ** 2 > 100 * floor:
-            return dtrtri(L, lower=True)[0].T, 2 * float(np.sum(np.log(pivots)))
+            return dtrtri(L, lower=True)[0].T, 2 * float(np.sum(np.log(pivots))), np.ones(len(system))
     except LinAlgError:
         pass
     values, vectors = eigh(system)
     kept = values > max(floor, len(system) * _EPS * values[-1])
-    return vectors[:, kept] / np.sqrt(values[kept]), float(np.sum(np.log(values[kept])))
+    vectors, values = vectors[:, kept], values[kept]
+    return vectors / np.sqrt(values), float(np.sum(np.log(values))), np.sum(vectors**2, axis=1)

@@ -1,18 +1,20 @@
-"""Choosing the penalty from the data, without held-out rows."""
+"""Choosing the penalty, and how much each input counts, from the data, without held-out rows."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anmin.blas import threads_for_products
 from anmin.history import Status
 from anmin.influence import joint_inverse
 from anmin.network import ReLUNetwork
 from anmin.objective import penalty
+from anmin.rows.arrays import ArrayRows
 from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
 from anmin.search.recombination import Recombining
 from anmin.search.restarts import solve_with_restarts
@@ -27,9 +29,11 @@ _LEAST_SUM = 1e-5
 _NEARLY_EXACT = 1e-3
 _MUCH_LESS = 10.0
 _DEAR_ITERATIONS = 6  # where one takes several seconds
+_RELEVANCE_TOL = 0.1
+_IRRELEVANT = 0.02  # least relevance, where the mean square is 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What a fit says about its penalty.
 
@@ -47,12 +51,17 @@ class Evidence:
         constant of the data, of weights of prior variance σ²/(alpha·n), with the noise σ² that makes it largest, by
         Laplace's approximation. It compares fits to the same rows at any alpha and width; at its largest over alpha
         the evidence asks for that alpha.
+    input_alphas : ndarray of shape (d,)
+        The penalty that the weights of each input would have were it their own, σ²·γ_k/(n·Σ_j A_kj²): large for an
+        input that the network makes little use of (automatic relevance determination: MacKay, Bayesian non-linear
+        modelling for the prediction competition, 1994; Neal, Bayesian learning for neural networks, 1996).
     """
 
     effective_parameters: float
     noise: float
     alpha: float
     log_evidence: float
+    input_alphas: NDArray
 
 
 def evidence(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) -> Evidence:
@@ -68,18 +77,40 @@ def evidence(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) 
     noise = squares / (n * c - effective)
     size = max(penalty(A, B, b0), 1e-300)
     wanted = float(np.clip(noise * effective / (n * size), _LEAST_SUM / n, _MOST_ALPHA))
+    of_inputs = inverse.determined.reshape(A.T.shape).sum(axis=0)[1:]
+    sizes = np.maximum(np.sum(A[1:] ** 2, axis=1), 1e-300)
     # A perfect fit without a penalty has no finite evidence.
     log_loss = np.log(max(squares / n + alpha * size, 1e-300))
-    return Evidence(effective, noise, wanted, float(-0.5 * (n * c * log_loss + inverse.log_determinant)))
+    return Evidence(
+        effective,
+        noise,
+        wanted,
+        float(-0.5 * (n * c * log_loss + inverse.log_determinant)),
+        np.clip(noise * of_inputs / (n * sizes), _LEAST_SUM / n, _MOST_ALPHA),
+    )
 
 
-class Choice(NamedTuple):
-    """A penalty, the network to go on from, and whether an interrupt cut the way to it short.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A penalty, the coordinates it is for, and the network to go on from.
 
-    The network is the one fitted on the way; where the rows are few, the one that the way began at.
+    Attributes
+    ----------
+    alpha : float
+    relevance : ndarray of shape (d,)
+        What the inputs are to be multiplied by, with mean square 1; ones unless it was asked for.
+    effective_share : float
+        γ/(n·c), the effective parameters over the target values.
+    network : ReLUNetwork
+        The one fitted on the way, in coordinates with the inputs so multiplied; where the rows are few, the one that
+        the way began at.
+    interrupted : bool
+        Whether an interrupt cut the way short.
     """
 
     alpha: float
+    relevance: NDArray
+    effective_share: float
     network: ReLUNetwork
     interrupted: bool = False
 
@@ -88,6 +119,7 @@ def choose_alpha(
     problem: Problem,
     rng: np.random.Generator,
     *,
+    relevance: bool = False,
     sample_rows: int = 20_000,
     max_iter: int = 60,
     tol: float = 0.02,
@@ -105,12 +137,17 @@ def choose_alpha(
     ----------
     problem : Problem
     rng : numpy.random.Generator
+    relevance : bool, default False
+        Whether to choose how much the inputs count, too. One penalty for all weights takes a unit of every input for
+        equally far. Where the evidence asks for more on the weights of one input than on all together, that input is
+        made smaller, which comes to the same. Left out where the rows are few or an iteration takes seconds.
     sample_rows, max_iter : int
     tol : float
     deadline : float, optional
         Reading of ``time.perf_counter()`` after which no further iteration begins.
     callback : callable, optional
-        Called as ``callback(record, network)`` after each iteration, in the problem's coordinates.
+        Called as ``callback(record, network)`` after each iteration, in coordinates that change on the way if
+        ``relevance``.
 
     Raises
     ------
@@ -125,24 +162,27 @@ def choose_alpha(
     fitted = replace(problem, rows=problem.rows.sample(sample_rows, rng), alpha=_FIRST_ALPHA)
     check_solvable(fitted, VarPro())
     if iteration_cost(fitted) > DEAR:
-        max_iter = min(max_iter, _DEAR_ITERATIONS)
+        max_iter, relevance = min(max_iter, _DEAR_ITERATIONS), False
+    relevance = relevance and not rows_are_few(fitted)
     with threads_for_products((problem.rows.n_features + 1) * problem.n_neurons):
-        chosen = _agreed(fitted, rng, max_iter, tol, deadline, callback)
-    return chosen._replace(alpha=_rounded(chosen.alpha * fitted.rows.n / problem.rows.n))
+        chosen = _agreed(fitted, rng, relevance, max_iter, tol, deadline, callback)
+    return replace(chosen, alpha=_rounded(chosen.alpha * fitted.rows.n / problem.rows.n))
 
 
 def _agreed(
     fitted: Problem,
     rng: np.random.Generator,
+    relevance: bool,
     max_iter: int,
     tol: float,
     deadline: float | None,
     callback: Callback | None,
 ) -> Choice:
-    solver = VarPro()
+    solver, rows = VarPro(), fitted.rows
     state = solver.begin(fitted, starting_weights(fitted, rng))
     check_start(state)
     first, agreed, interrupted = state.network, 0, False
+    relevances, share = np.ones(rows.n_features), 0.0
     try:
         for iteration in range(1, max_iter + 1):
             if deadline is not None and time.perf_counter() >= deadline:
@@ -152,46 +192,60 @@ def _agreed(
                 callback(replace(state.record, iteration=iteration), state.network)
             if iteration % 3 and not state.settled:
                 continue
-            alpha = evidence(state.statistics, state.network, fitted.alpha).alpha
-            agreed = agreed + 1 if abs(np.log(alpha / fitted.alpha)) < tol else 0
+            found = evidence(state.statistics, state.network, fitted.alpha)
+            share = found.effective_parameters / (state.statistics.n * rows.n_outputs)
+            change = np.ones(rows.n_features)
+            if relevance:
+                wanted = _normalised(relevances * np.sqrt(found.alpha / found.input_alphas))
+                # What is of no use fades for ever; that does not keep the others from agreeing.
+                change = wanted / relevances
+            settled = np.abs(np.log(change[relevances * change > _IRRELEVANT])) < _RELEVANCE_TOL
+            close = abs(np.log(found.alpha / fitted.alpha)) < tol and settled.all()
+            agreed = agreed + 1 if close else 0
             if agreed == 3:
                 break
-            fitted = replace(fitted, alpha=alpha)
-            state = solver.at(fitted, state.network.A, state.statistics, state.damping)
+            following = replace(fitted, alpha=found.alpha)
+            A, statistics = state.network.A, state.statistics
+            if relevance:
+                following = replace(following, rows=_scaled(rows, relevances * change))
+                A, statistics = _divided(A, change), statistics.scaled(change)
+            # All at once, so that an interrupt leaves a network in coordinates that are known.
+            at = solver.at(following, A, statistics, state.damping)
+            fitted, state, relevances = following, at, relevances * change
     except KeyboardInterrupt:
         interrupted = True
-    return Choice(fitted.alpha, first if rows_are_few(fitted) else state.network, interrupted)
+    network = first if rows_are_few(fitted) else state.network
+    rounded = np.array([_rounded(value) for value in relevances])
+    network = replace(network, A=_divided(network.A, rounded / relevances))
+    return Choice(fitted.alpha, rounded, share, network, interrupted)
 
 
-def solve_choosing_alpha(
+def solve_chosen(
     problem: Problem,
+    choice: Choice,
     solver: Recombining,
     n_restarts: int,
     rng: np.random.Generator,
     *,
     start: ReLUNetwork | None = None,
     max_time: float | None = None,
-    begun: float | None = None,
-    progress: Callback | None = None,
     **conditions: Any,
 ) -> tuple[float, Solution]:
-    """Choose the penalty (:func:`choose_alpha`), solve, and solve on where :func:`reconsidered_alpha` is less.
+    """Solve with the penalty of :func:`choose_alpha`, and solve on where :func:`reconsidered_alpha` is less.
 
-    Arguments are as for :func:`anmin.search.solve_with_restarts`, except that ``problem.alpha`` is not used and that
-    ``progress`` is called in each iteration of the choice. The time for the choice is part of ``max_time``. An
-    interrupt of the choice leaves the network that it had come to.
+    Arguments are as for :func:`anmin.search.solve_with_restarts`, except that the rows of ``problem`` have the
+    relevances of the choice applied, and that ``problem.alpha`` is not used. Before a search the penalty is that of
+    :func:`searched_alpha`. An interrupt of the choice leaves the network that it had come to. Returns the penalty used
+    and the solution.
     """
-    begun = time.perf_counter() if begun is None else begun
-    check_solvable(problem, solver)
-    deadline = None if max_time is None else begun + max_time
-    alpha, chosen, interrupted = choose_alpha(problem, rng, deadline=deadline, callback=progress)
+    alpha = searched_alpha(choice) if solver.searches(problem) else choice.alpha
     problem = replace(problem, alpha=alpha)
     # With no time left, one look at all rows makes a network.
-    conditions |= {"max_time": 0.0 if interrupted else max_time, "begun": begun}
+    conditions |= {"max_time": 0.0 if choice.interrupted else max_time}
     solution = solve_with_restarts(
-        problem, solver, n_restarts, rng, start=chosen if start is None else start, **conditions
+        problem, solver, n_restarts, rng, start=choice.network if start is None else start, **conditions
     )
-    if interrupted:
+    if choice.interrupted:
         return alpha, solution.with_status(Status.INTERRUPTED)
     if solution.status is not Status.CONVERGED:
         return alpha, solution
@@ -210,6 +264,16 @@ def solve_choosing_alpha(
     return alpha, solution
 
 
+def searched_alpha(choice: Choice) -> float:
+    """Return the penalty for a fit with a search, which goes deeper than the one that the evidence was asked of.
+
+    It is alpha·(1 − γ/(n·c))². Where the weights are many for the rows, the evidence takes much of what a single fit
+    leaves for noise, RSS/(n·c − γ), and by a penalty for that the search would not find what can still be found. Where
+    the rows are many, it is alpha. The factor is an observation (docs/choosing-alpha.md), not a theorem.
+    """
+    return _rounded(choice.alpha * (1 - choice.effective_share) ** 2)
+
+
 def reconsidered_alpha(problem: Problem, network: ReLUNetwork) -> float:
     """Return ``problem.alpha``, or a much smaller penalty that a network found with it asks for.
 
@@ -226,5 +290,19 @@ def reconsidered_alpha(problem: Problem, network: ReLUNetwork) -> float:
     return _rounded(wanted) if wanted < problem.alpha / _MUCH_LESS else problem.alpha
 
 
-def _rounded(alpha: float) -> float:
-    return float(f"{alpha:.1e}")
+def _normalised(relevances: NDArray) -> NDArray:
+    relevances = relevances / np.sqrt(np.mean(relevances**2))
+    return np.maximum(relevances, _IRRELEVANT)
+
+
+def _scaled(rows: ArrayRows, factors: NDArray) -> ArrayRows:
+    c = rows.n_outputs
+    return rows.standardized(np.zeros(len(factors)), 1 / factors, np.zeros(c), np.ones(c), rows.X.dtype)
+
+
+def _divided(A: NDArray, factors: NDArray) -> NDArray:
+    return A / np.concatenate([[1.0], factors])[:, None]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.1e}")

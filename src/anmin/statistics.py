@@ -133,6 +133,14 @@ class PatternStatistics(_Sums):
             pattern=None if self.pattern is None else self.pattern.of_neurons(index),
         )
 
+    def scaled(self, factors: NDArray) -> PatternStatistics:
+        """Return the sums of the same rows with their inputs multiplied by ``factors`` (d,), at the same pattern.
+
+        It is that of the hidden weights divided by these factors, which must be positive.
+        """
+        f = np.concatenate([[1.0], factors])
+        return replace(self, U=self.U * f[:, None, None] * f, V=self.V * f[:, None], s=self.s * f)
+
     def output(self, A: NDArray) -> OutputStatistics:
         """Return the output-layer sums of hidden weights A (p, h) at this pattern, without visiting the rows.
 

@@ -39,6 +39,10 @@ class Scaling:
         """Return the scaling that changes nothing."""
         return cls(np.zeros(n_features), np.ones(n_features), np.zeros(n_outputs), np.ones(n_outputs))
 
+    def emphasised(self, relevance: NDArray) -> Self:
+        """Return the scaling after which input k is ``relevance[k]`` (d,) times as large."""
+        return replace(self, x_scale=self.x_scale / relevance)
+
     def apply(self, rows: ArrayRows, dtype: str = "float64") -> ArrayRows:
         """Return the rows in scaled coordinates, kept as ``dtype``."""
         return rows.standardized(self.x_mean, self.x_scale, self.y_mean, self.y_scale, dtype)

@@ -145,6 +145,10 @@ class Recombining:
         """Accept what the solver inside accepts."""
         self.inner.check(problem)
 
+    def searches(self, problem: Problem) -> bool:
+        """Return whether there will be more than one network."""
+        return self.recombine and not rows_are_few(problem) and iteration_cost(problem) <= DEAR
+
     def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
         """Return the bytes of the solver inside at twice the width, and of the best network's statistics."""
         k = (n_features + 1) * n_neurons
@@ -159,7 +163,7 @@ class Recombining:
         state = RecombiningState(**_public(begun), seed=seed, staged=problem, settled=False)
         if rows_are_few(problem):
             return replace(state, work=begun, phase="only", steps=self.parent_steps)
-        if not self.recombine or iteration_cost(problem) > DEAR:
+        if not self.searches(problem):
             return replace(state, work=begun, phase="finish")
         state = self._at_stage(problem, state, 0)
         work = begun if state.staged is problem else self.inner.begin(state.staged, A)
