@@ -12,12 +12,13 @@ from sklearn.linear_model import Ridge
 from anmin import ReLURegressor
 from anmin.history import Status
 from anmin.network import ReLUNetwork
+from anmin.objective import loss
 from anmin.rows import ArrayRows
 from anmin.search import Recombining
 from anmin.search.flips import without_linear_part
 from anmin.search.initialisation import draw, hyperplanes_through_rows, linear_neurons, starting_weights
 from anmin.search.relocation import candidate_gains, least_useful, propose
-from anmin.selection import choose_alpha, evidence
+from anmin.selection import choose_alpha, evidence, searched_alpha
 from anmin.solvers import Problem, VarPro, solve
 from anmin.solvers.systems import output_layer
 from problems import Case
@@ -215,6 +216,53 @@ def test_effective_parameters_equal_the_trace_of_the_joint_matrix():
     rss = np.sum(w[:, None] * (ReLUNetwork(A, B, b0, 0.1).predict(X) - Y) ** 2)
     assert found.noise == pytest.approx(rss / (w.sum() * 2 - exact), rel=1e-4)
     assert found.alpha == pytest.approx(found.noise * exact / (w.sum() * np.sum(theta**2)), rel=1e-4)
+    # Of each input: the weights 1, 4, 7 and 2, 5, 8 of the three neurons, whose biases are 0, 3, 6.
+    parts = np.diag(np.linalg.solve(H + alpha * np.eye(len(H)), H))
+    for k in (0, 1):
+        own = np.arange(k + 1, 9, 3)
+        expected = found.noise * parts[own].sum() / (w.sum() * np.sum(theta[own] ** 2))
+        assert found.input_alphas[k] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_input_without_use_counts_less():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((800, 3))
+    Y = np.abs(X[:, :1]) + np.maximum(X[:, 1:2], 0) + 0.1 * rng.standard_normal((800, 1))
+    problem = Problem(ArrayRows(X, Y), 16, 0.0)
+    choice = choose_alpha(problem, rng, relevance=True)
+    assert np.mean(choice.relevance**2) == pytest.approx(1, rel=0.05)  # two digits of each
+    assert choice.relevance[2] < 0.5 * choice.relevance[:2].min()
+    assert 0 < searched_alpha(choice) < choice.alpha
+    # The network is one of the coordinates that it is for.
+    rows = ArrayRows(X * choice.relevance, Y)
+    assert np.mean((choice.network.predict(rows.X) - Y) ** 2) < 0.03
+    np.testing.assert_array_equal(choose_alpha(problem, rng).relevance, np.ones(3))
+
+
+def test_a_chosen_relevance_is_the_same_in_other_units():
+    X, Y = bumpy(400, noise=0.1)
+    units = np.array([1e-3, 1e4])
+
+    def relevance(X, **settings):
+        return ReLURegressor(16, relocate=False, random_state=0, **settings).fit(X, Y[:, 0]).relevance_
+
+    np.testing.assert_allclose(relevance(X * units + 1), relevance(X), rtol=0.05)
+    for settings in ({"alpha": 0.1}, {"standardize": False}, {"solver": "anmin"}):
+        np.testing.assert_array_equal(relevance(X, **settings), np.ones(2))
+    few = ReLURegressor(4, relocate=False, random_state=0).fit(X, Y[:, 0])
+    np.testing.assert_array_equal(few.relevance_, np.ones(2))
+
+
+def test_the_coordinates_solved_in_are_kept():
+    X, Y = bumpy(300, noise=0.3)
+    model = ReLURegressor(16, relocate=False, random_state=0).fit(X, Y[:, 0])
+    solved = model.scaling_.unfold(model.network_)
+    rows = model.scaling_.apply(ArrayRows(X, Y))
+    deviation = rows.X.std(axis=0)
+    np.testing.assert_allclose(deviation, model.relevance_, rtol=1e-9)
+    sse = float(np.sum((solved.predict(rows.X) - rows.Y) ** 2))
+    assert loss(sse, 300, model.alpha_, solved.A, solved.B, solved.b0) == pytest.approx(model.loss_, rel=1e-9)
+
 
 
 def test_noisier_targets_get_a_larger_penalty():

@@ -116,6 +116,15 @@ def test_float32_rows_are_summed_in_float64():
     assert statistics.V[0, 1, 0] == 2**16 * (1 + 2.0**-11)
 
 
+def test_scaled_inputs_have_the_scaled_sums(case: Case):
+    X, Y, w, A = case.data()
+    factors = np.random.default_rng(5).uniform(0.2, 3.0, X.shape[1])
+    A_scaled = A.copy()
+    A_scaled[1:] /= factors[:, None]
+    expected = ArrayRows(X * factors, Y, w).statistics(A_scaled, case.negative_slope)
+    assert_same(case.rows().statistics(A, case.negative_slope).scaled(factors), expected, rtol=1e-11)
+
+
 def test_flips_count_changed_pattern_entries(case: Case):
     X, Y, w, A = case.data()
     before = np.random.default_rng(3).standard_normal(A.shape)

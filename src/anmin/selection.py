@@ -27,9 +27,11 @@ _FIRST_ALPHA, _MOST_ALPHA = 1e-3, 1e2
 # Of alpha·n. Data without noise, or with fewer rows than weights, would take the penalty to nothing.
 _LEAST_SUM = 1e-5
 _NEARLY_EXACT = 1e-3
-_MUCH_LESS = 10.0
+_MUCH_LESS = 5.0
 _DEAR_ITERATIONS = 6  # where one takes several seconds
 _RELEVANCE_TOL = 0.1
+# The size of the weights of an input is known to sqrt(2/h) or so; of fewer it says too little.
+_ENOUGH_NEURONS = 16
 _IRRELEVANT = 0.02  # least relevance, where the mean square is 1
 
 
@@ -140,7 +142,7 @@ def choose_alpha(
     relevance : bool, default False
         Whether to choose how much the inputs count, too. One penalty for all weights takes a unit of every input for
         equally far. Where the evidence asks for more on the weights of one input than on all together, that input is
-        made smaller, which comes to the same. Left out where the rows are few or an iteration takes seconds.
+        made smaller, which comes to the same. Left out where rows or neurons are few, or an iteration takes seconds.
     sample_rows, max_iter : int
     tol : float
     deadline : float, optional
@@ -163,7 +165,7 @@ def choose_alpha(
     check_solvable(fitted, VarPro())
     if iteration_cost(fitted) > DEAR:
         max_iter, relevance = min(max_iter, _DEAR_ITERATIONS), False
-    relevance = relevance and not rows_are_few(fitted)
+    relevance = relevance and problem.n_neurons >= _ENOUGH_NEURONS and not rows_are_few(fitted)
     with threads_for_products((problem.rows.n_features + 1) * problem.n_neurons):
         chosen = _agreed(fitted, rng, relevance, max_iter, tol, deadline, callback)
     return replace(chosen, alpha=_rounded(chosen.alpha * fitted.rows.n / problem.rows.n))
@@ -196,9 +198,8 @@ def _agreed(
             share = found.effective_parameters / (state.statistics.n * rows.n_outputs)
             change = np.ones(rows.n_features)
             if relevance:
-                wanted = _normalised(relevances * np.sqrt(found.alpha / found.input_alphas))
-                # What is of no use fades for ever; that does not keep the others from agreeing.
-                change = wanted / relevances
+                change = _relevances(found, relevances) / relevances
+            # What is of no use fades for ever; that does not keep the others from agreeing.
             settled = np.abs(np.log(change[relevances * change > _IRRELEVANT])) < _RELEVANCE_TOL
             close = abs(np.log(found.alpha / fitted.alpha)) < tol and settled.all()
             agreed = agreed + 1 if close else 0
@@ -279,7 +280,7 @@ def reconsidered_alpha(problem: Problem, network: ReLUNetwork) -> float:
 
     Where there is next to no noise, what the first fit leaves is the misfit of a middling optimum, and its evidence
     asks for far too much. So if a later network leaves less than a thousandth of the variance of the targets, and its
-    evidence asks for less than a tenth of the penalty, that is returned.
+    evidence asks for less than a fifth of the penalty, that is returned.
     """
     statistics = problem.rows.statistics(network.A, problem.negative_slope)
     error = float(statistics.output(network.A).sse(network.B, network.b0).sum())
@@ -290,9 +291,10 @@ def reconsidered_alpha(problem: Problem, network: ReLUNetwork) -> float:
     return _rounded(wanted) if wanted < problem.alpha / _MUCH_LESS else problem.alpha
 
 
-def _normalised(relevances: NDArray) -> NDArray:
-    relevances = relevances / np.sqrt(np.mean(relevances**2))
-    return np.maximum(relevances, _IRRELEVANT)
+def _relevances(found: Evidence, relevances: NDArray) -> NDArray:
+    """Return the relevances that evidence in coordinates with the present ones asks for."""
+    wanted = relevances * np.sqrt(found.alpha / found.input_alphas)
+    return np.maximum(wanted / np.sqrt(np.mean(wanted**2)), _IRRELEVANT)
 
 
 def _scaled(rows: ArrayRows, factors: NDArray) -> ArrayRows:
