@@ -268,11 +268,12 @@ def solve_chosen(
 def searched_alpha(choice: Choice) -> float:
     """Return the penalty for a fit with a search, which goes deeper than the one that the evidence was asked of.
 
-    It is alpha·(1 − γ/(n·c))². Where the weights are many for the rows, the evidence takes much of what a single fit
-    leaves for noise, RSS/(n·c − γ), and by a penalty for that the search would not find what can still be found. Where
-    the rows are many, it is alpha. The factor is an observation (docs/choosing-alpha.md), not a theorem.
+    It is alpha·2·(1 − γ/(n·c))⁴. Twice, because γ does not count that the pattern is chosen too, and a search chooses
+    among very many. Less where the weights are many for the rows: there the evidence takes much of what a single fit
+    leaves for noise, RSS/(n·c − γ), and by a penalty for that the search would not find what can still be found. Both
+    numbers are observations (docs/choosing-alpha.md), not theorems.
     """
-    return _rounded(choice.alpha * (1 - choice.effective_share) ** 2)
+    return _rounded(choice.alpha * 2 * (1 - choice.effective_share) ** 4)
 
 
 def reconsidered_alpha(problem: Problem, network: ReLUNetwork) -> float:
