@@ -177,6 +177,21 @@ def test_dead_neurons_are_revived_at_the_end():
     assert solution.history["dead_neurons"][-1] == 0
 
 
+def test_equal_neurons_do_not_stay_so():
+    X, Y = bumpy(300, noise=0.1)
+    problem = Problem(ArrayRows(X, Y), 6, 1e-3)
+    A = starting_weights(problem, np.random.default_rng(0))
+    # Four copies of a neuron, one of them longer: steps treat them alike.
+    A[:, 3:] = A[:, [2]] * np.array([1.0, 1.0, 2.0])
+    twins = ReLUNetwork(A, np.ones((6, 1)), np.zeros(1))
+    assert twins.first_alike().tolist() == [0, 1, 2, 2, 2, 2]
+    alone = solve(problem, VarPro(), start=twins, max_iter=100)
+    solution = solve(problem, Recombining(recombine=False), start=twins, max_iter=100)
+    assert solution.network.first_alike(1e-6).tolist() == list(range(6))
+    assert solution.loss < 0.9 * alone.loss
+    assert (np.diff(solution.history["loss"]) <= 0).all()
+
+
 def test_few_rows_are_fitted_once():
     X, Y = bumpy(12)
     problem = Problem(ArrayRows(X, Y), 64, 1e-2)
@@ -232,7 +247,7 @@ def test_an_input_without_use_counts_less():
     choice = choose_alpha(problem, rng, relevance=True)
     assert np.mean(choice.relevance**2) == pytest.approx(1, rel=0.05)  # two digits of each
     assert choice.relevance[2] < 0.5 * choice.relevance[:2].min()
-    assert 0 < searched_alpha(choice) < 2 * choice.alpha
+    assert searched_alpha(choice) == pytest.approx(2 * choice.alpha * (1 - choice.effective_share) ** 4, rel=0.05)
     # The network is one of the coordinates that it is for.
     rows = ArrayRows(X * choice.relevance, Y)
     assert np.mean((choice.network.predict(rows.X) - Y) ** 2) < 0.03
@@ -262,7 +277,6 @@ def test_the_coordinates_solved_in_are_kept():
     np.testing.assert_allclose(deviation, model.relevance_, rtol=1e-9)
     sse = float(np.sum((solved.predict(rows.X) - rows.Y) ** 2))
     assert loss(sse, 300, model.alpha_, solved.A, solved.B, solved.b0) == pytest.approx(model.loss_, rel=1e-9)
-
 
 
 def test_noisier_targets_get_a_larger_penalty():

@@ -127,20 +127,27 @@ class ReLUNetwork:
         each group is replaced by its first member, with output weights Σ_k b_k ‖a_k‖/‖a_first‖. The predictions
         change by at most ``tol`` times the joined weights; for identical directions only by rounding.
         """
+        first = self.first_alike(tol)
+        norms, B = _norms(self.A, axis=0), self.B.copy()
+        kept = np.flatnonzero((first == np.arange(self.n_neurons)) & (norms > 0))
+        for j in np.flatnonzero(first != np.arange(self.n_neurons)):
+            B[first[j]] += B[j] * (norms[j] / norms[first[j]])
+        return replace(self, A=self.A[:, kept], B=B[kept])
+
+    def first_alike(self, tol: float = 1e-12) -> NDArray:
+        """Return for each neuron the number of the first one of its direction, shape (h,), within ``tol`` in norm.
+
+        It is its own where there is none before it, and where it has no weights.
+        """
         norms = _norms(self.A, axis=0)
         directions = self.A / np.where(norms > 0, norms, 1.0)
-        B = self.B.copy()
-        kept: list[int] = []
-        for j in range(self.n_neurons):
-            if norms[j] == 0:
-                continue
-            gaps = np.linalg.norm(directions[:, np.array(kept, dtype=int)] - directions[:, [j]], axis=0)
+        first = np.arange(self.n_neurons)
+        for j in np.flatnonzero(norms > 0):
+            before = np.flatnonzero((first[:j] == np.arange(j)) & (norms[:j] > 0))
+            gaps = np.linalg.norm(directions[:, before] - directions[:, [j]], axis=0)
             if gaps.size and gaps.min() <= tol:
-                first = kept[int(gaps.argmin())]
-                B[first] += B[j] * (norms[j] / norms[first])
-            else:
-                kept.append(j)
-        return replace(self, A=self.A[:, kept], B=B[kept])
+                first[j] = before[gaps.argmin()]
+        return first
 
     def pruned(self) -> ReLUNetwork:
         """Return the same function without the neurons that do nothing.

@@ -88,7 +88,7 @@ class Recombining:
     better. Untried pairs of low loss come first; where none is left, a new parent joins the pool. After
     ``max_failures`` children in a row none of which lowered the loss by ``worthwhile`` times itself, and a last one
     whose neurons are turned round to do without a linear part (:func:`anmin.search.flips.without_linear_part`), the
-    best network is fitted until it settles.
+    best network is fitted until it settles; neurons that are active nowhere, or equal to another, find a new place.
 
     Large data are climbed in stages: parents and the first children see a sample of ``sample_rows`` rows, the next
     children four times as many, and so on until the last ones see all. The network and the loss that a state shows are
@@ -295,13 +295,14 @@ class Recombining:
         return self._shown(problem, replace(state, work=work, phase="finish"), work)
 
     def _revived(self, problem: Problem, work: VarProState, state: RecombiningState) -> VarProState:
-        """Put neurons that are active on no row where they gain most."""
-        dead = np.flatnonzero(work.statistics.active == 0)
-        if not dead.size:
+        """Put neurons that are active on no row, or have the direction of another, where they gain most."""
+        alike = work.network.first_alike() != np.arange(work.network.n_neurons)
+        spare = np.flatnonzero((work.statistics.active == 0) | alike)
+        if not spare.size:
             return work
-        V = promising(problem, work.network, len(dead), np.random.default_rng([state.seed, 1, state.record.iteration]))
+        V = promising(problem, work.network, len(spare), np.random.default_rng([state.seed, 1, state.record.iteration]))
         A = work.network.A.copy()
-        A[:, dead[: V.shape[1]]] = V
+        A[:, spare[: V.shape[1]]] = V
         revived = self.inner.begin(problem, A, work.statistics)
         # With a large penalty nothing that a neuron could do may be worth its weights.
         return revived if revived.loss < work.loss else work
