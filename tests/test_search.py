@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_limits
 
 from anmin import ReLURegressor
 from anmin.history import Status
@@ -190,6 +191,18 @@ def test_equal_neurons_do_not_stay_so():
     assert solution.network.first_alike(1e-6).tolist() == list(range(6))
     assert solution.loss < 0.9 * alone.loss
     assert (np.diff(solution.history["loss"]) <= 0).all()
+
+
+def test_threads_do_not_change_a_bit():
+    X, Y = bumpy(1500, noise=0.2)
+
+    def weights(threads):
+        with threadpool_limits(threads, user_api="blas"):
+            return ReLURegressor(24, random_state=3, max_iter=40).fit(X, Y[:, 0]).network_.A
+
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        one, two = weights(1), weights(2)
+    np.testing.assert_array_equal(one, two)
 
 
 def test_few_rows_are_fitted_once():
