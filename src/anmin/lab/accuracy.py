@@ -156,7 +156,7 @@ def _jobs(
     for rival in rivals:
         best, seconds = tuned(folder, field.name, rival, report)
         for split in range(min(n_splits or field.n_splits, field.n_splits)):
-            if split >= SLOW_SPLITS and _slow(file, best):
+            if n_splits is None and split >= SLOW_SPLITS and _slow(file, best):
                 break
             yield best.name, split, best.settings(), partial(_run, field.name, best, split, seconds)
 

@@ -18,8 +18,8 @@ the splits), bytes those of the weights in float64, and µs/row the median time 
 
 The first four sets are used as by {published.CITATION}: inputs standardised over the whole set, 80/20 splits, mean
 squared error. The UCI sets have their usual splits, and root mean squared errors. A rival whose fits take longer than
-{SLOW:.0f} s is run on {SLOW_SPLITS} splits or fewer; the sentence under a table compares two rivals on the splits that
-both have.
+{SLOW:.0f} s is run on {SLOW_SPLITS} splits unless more are asked for; the sentence under a table compares two rivals
+on the splits that both have.
 
 - Tuning: five-fold cross-validation on at most {Rival.tuning_rows:,} training rows of split 0, {LightGBM.tuning_rows:,}
   for LightGBM; what is best there is used on all splits. MLPRegressor: a penalty of 1e-4 (adam: 0.01) to 100 by

@@ -122,15 +122,24 @@ class Rival(ABC):
 
 @dataclass(frozen=True)
 class Ours(Rival):
-    """:class:`anmin.ReLURegressor` with its defaults."""
+    """:class:`anmin.ReLURegressor` with its defaults.
+
+    Attributes
+    ----------
+    max_time : float, optional
+        Seconds after which the fit ends.
+    """
+
+    max_time: float | None = None
 
     name: ClassVar[str] = "ours"
     title: ClassVar[str] = "ReLURegressor"
     solver: ClassVar[str] = "auto"
 
     def settings(self) -> dict:
-        """Return the width and the solver's name; everything else is the default of the estimator."""
-        return {**super().settings(), "solver": self.solver}
+        """Return the width, the solver's name and a limit of time; all else is the default of the estimator."""
+        limit = {} if self.max_time is None else {"max_time": self.max_time}
+        return {**super().settings(), "solver": self.solver, **limit}
 
     def prepare(self) -> None:
         """Let Numba compile, which it does once on a machine."""
@@ -139,7 +148,7 @@ class Ours(Rival):
 
     def fit(self, X: NDArray, y: NDArray, seed: int) -> FittedRival:
         """Fit from the random start that ``seed`` draws."""
-        model = ReLURegressor(self.n_neurons, solver=self.solver, random_state=seed)
+        model = ReLURegressor(self.n_neurons, solver=self.solver, max_time=self.max_time, random_state=seed)
         with _no_convergence_warnings():
             model.fit(X, y)
         if model.status_ is Status.INTERRUPTED:
