@@ -200,7 +200,7 @@ def test_max_time_gives_a_network(diabetes):
     assert np.isfinite(model.predict(diabetes[0])).all()
 
 
-def test_warm_start_continues_from_the_last_network(diabetes):
+def test_warm_start_continues_from_the_last_network(diabetes, monkeypatch):
     X, y = diabetes
     with pytest.warns(ConvergenceWarning):
         model = ReLURegressor(n_neurons=3, max_iter=4, warm_start=True, random_state=0).fit(X, y)
@@ -209,6 +209,7 @@ def test_warm_start_continues_from_the_last_network(diabetes):
         model.fit(X, y)
     assert model.history_["loss"][0] == pytest.approx(first, rel=1e-6)
     assert model.loss_ <= first * (1 + 1e-6)
+    monkeypatch.setattr("anmin.estimators.choose_alpha", lambda *_, **__: pytest.fail("work began"))
     with pytest.raises(ValueError, match="warm_start=True needs"):
         model.set_params(n_neurons=4).fit(X, y)
 

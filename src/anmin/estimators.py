@@ -200,6 +200,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         solver = self._check_settings()
         rows, y_is_1d = self._rows(X, y, sample_weight)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        previous = self._previous_network(rows)
         rows, held_out = self._split(rows, rng)
         scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
         problem = Problem(
@@ -220,7 +221,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             if bar is not None:
                 callbacks.append(bar)
             conditions: dict[str, Any] = {
-                "start": self._warm_network(rows, scaling),
+                "start": None if previous is None else scaling.unfold(previous),
                 "max_iter": self.max_iter,
                 "tol": self.tol,
                 "max_time": self.max_time,
@@ -342,7 +343,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
         return rows.subset(np.sort(fitted)), rows.subset(np.sort(held_out))
 
-    def _warm_network(self, rows: ArrayRows, scaling: Scaling) -> ReLUNetwork | None:
+    def _previous_network(self, rows: ArrayRows) -> ReLUNetwork | None:
+        """Return the network to start from, in raw units, or None; raise ValueError if it is of another shape."""
         network = getattr(self, "network_", None) if self.warm_start else None
         if network is None:
             return None
@@ -353,7 +355,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "warm_start=True needs the numbers of inputs, neurons and outputs of the previous fit, "
                 f"{old}; got {shape}."
             )
-        return scaling.unfold(replace(network, negative_slope=float(self.negative_slope)))
+        return replace(network, negative_slope=float(self.negative_slope))
 
 
 def _in_raw_units(callback: Callable, scaling: Scaling) -> Callable:
