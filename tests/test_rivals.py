@@ -306,10 +306,16 @@ def test_runs_are_resumed_and_tuning_is_kept(tmp_path: Path, tiny: str, monkeypa
     assert len(told) == 2
 
 
-def test_slow_rivals_get_fewer_splits(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_rivals_get_fewer_splits_unless_more_are_asked_for(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(accuracy.run(tmp_path / "quick", tiny, ["ridge"], report=silent)) == 5
     monkeypatch.setattr(accuracy, "SLOW", 0.0)
     assert len(accuracy.run(tmp_path / "slow", tiny, ["ridge"], report=silent)) == accuracy.SLOW_SPLITS
+    assert len(accuracy.run(tmp_path / "slow", tiny, ["ridge"], 5, report=silent)) == 5
+
+
+def test_our_fits_in_all_sizes_are_limited_in_time_and_others_are_not_renamed() -> None:
+    assert all(rival.settings()["max_time"] == sizes.MOST_SECONDS for rival in sizes.sized("ours").values())
+    assert "max_time" not in contest.RIVALS["ours"](64).settings()
 
 
 def test_the_table_of_accuracy_shows_what_is_stored(tmp_path: Path, tiny: str) -> None:
