@@ -306,7 +306,9 @@ def test_runs_are_resumed_and_tuning_is_kept(tmp_path: Path, tiny: str, monkeypa
     assert len(told) == 2
 
 
-def test_slow_rivals_get_fewer_splits_unless_more_are_asked_for(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_rivals_get_fewer_splits_unless_more_are_asked_for(
+    tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert len(accuracy.run(tmp_path / "quick", tiny, ["ridge"], report=silent)) == 5
     monkeypatch.setattr(accuracy, "SLOW", 0.0)
     assert len(accuracy.run(tmp_path / "slow", tiny, ["ridge"], report=silent)) == accuracy.SLOW_SPLITS

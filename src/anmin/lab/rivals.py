@@ -138,8 +138,10 @@ class Ours(Rival):
 
     def settings(self) -> dict:
         """Return the width, the solver's name and a limit of time; all else is the default of the estimator."""
-        limit = {} if self.max_time is None else {"max_time": self.max_time}
-        return {**super().settings(), "solver": self.solver, **limit}
+        own = {**super().settings(), "solver": self.solver}
+        if self.max_time is None:
+            del own["max_time"]  # no setting, so that runs stored before there was one stay valid
+        return own
 
     def prepare(self) -> None:
         """Let Numba compile, which it does once on a machine."""
