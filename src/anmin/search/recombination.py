@@ -111,7 +111,7 @@ class Recombining:
         Of the first step after neurons were added or taken away.
     sample_rows : int, default 5000
         Rows of the first stage, or ten for each weight (of each output) if that is more.
-    sampled_children : int, default 8
+    sampled_children : int, default 16
         Children at each stage before the last.
     worthwhile : float, default 2e-3
     max_failures : int, default 4
@@ -132,7 +132,7 @@ class Recombining:
     stall: float = 3e-3
     least_damping: float = 1e-3
     sample_rows: int = 5000
-    sampled_children: int = 8
+    sampled_children: int = 16
     worthwhile: float = 2e-3
     max_failures: int = 4
     grown_share: float = 0.25
