@@ -49,10 +49,10 @@ class VarPro:
 
     Notes
     -----
-    Gauss–Newton is used rather than the exact Newton matrix of the frozen pattern, which the same sums give: that
-    matrix is indefinite far from an optimum. From two random starts on each of abalone, bike sharing and the signed
-    distance field, 60 steps with it ended at a higher loss every time (8.2 for 4.6, 7836 for 992). Near an optimum, or
-    as a switch to it there, it was not tried.
+    Measured against these steps at equal processor time (``benchmarks/steps.py``): the exact Newton matrix of the frozen
+    pattern, which the same sums give, is indefinite far from an optimum and gains nothing near one; several inner steps
+    at a frozen pattern for each pass save passes but not time; neither does a search along the step, by trials or exact
+    on the piecewise quadratic.
 
     References
     ----------
