@@ -49,10 +49,10 @@ class VarPro:
 
     Notes
     -----
-    Measured against these steps at equal processor time (``benchmarks/steps.py``): the exact Newton matrix of the frozen
-    pattern, which the same sums give, is indefinite far from an optimum and gains nothing near one; several inner steps
-    at a frozen pattern for each pass save passes but not time; neither does a search along the step, by trials or exact
-    on the piecewise quadratic.
+    Measured against these steps at equal processor time (``benchmarks/steps.py``): the exact Newton matrix of the
+    frozen pattern, which the same sums give, is indefinite far from an optimum and gains nothing near one; several
+    inner steps at a frozen pattern for each pass save passes but not time; a search along the step, by trials or exact
+    on the piecewise quadratic, saves neither.
 
     References
     ----------
