@@ -251,6 +251,23 @@ def test_report_of_many_inputs_outputs_weights_and_held_out_rows(tmp_path: Path)
     assert "On the held-out rows." in text
 
 
+def test_report_tells_how_much_each_input_counts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 22))
+    y = np.abs(X[:, 3]) + 0.1 * rng.standard_normal(300)
+    model = ReLURegressor(n_neurons=16, relocate=False, random_state=0).fit(X, y)
+    assert np.argmax(model.relevance_) == 3
+    write_report(tmp_path / "r.html", model, X, y, feature_names=[f"column & {k}" for k in range(22)])
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert page.count('<td class="bar">') == 20
+    first = f'column &amp; 3</th><td class="bar"><i style="width:100.0%"></i></td><td>{model.relevance_[3]:.2g}</td>'
+    assert page.index(first) == page.index("column &amp;")
+    assert "The first 20 of 22 inputs are shown." in page
+    fixed = ReLURegressor(n_neurons=4, alpha=0.1, relocate=False, random_state=0).fit(X, y)
+    write_report(tmp_path / "r.html", fixed, X, y)
+    assert "counts" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_report_escapes_what_the_user_wrote(plane_fit, tmp_path: Path) -> None:
     model, data = plane_fit
     nasty = '<script>alert("x")</script> & $title'

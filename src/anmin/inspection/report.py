@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN_OUTPUTS = 3
+_SHOWN_INPUTS = 20
 _SETTINGS = ("n_neurons", "solver", "alpha", "negative_slope", "max_iter", "tol", "standardize", "random_state")
 _INK = {"light": "#1c2026", "dark": "#e6e9ee"}
 _DPI = 144
@@ -178,6 +179,8 @@ def _pictures(
         for k in planes
     ]
     sections.append(_section("Loss", _picture(partial(_draw_loss, estimator=estimator), (11.0, 3.5), "loss curve")))
+    if not np.all(estimator.relevance_ == 1):
+        sections.append(_relevances(network, estimator.relevance_))
     for k in outputs:
         display = ResidualsDisplay(shown[1][:, k], predictions[:, k], name=names[k])
         picture = _picture(partial(_draw_residuals, display=display), (11.0, 4.2), f"predicted and actual {names[k]}")
@@ -185,6 +188,20 @@ def _pictures(
     if network.n_outputs > len(outputs):
         sections.append(f'<p class="note">The first {len(outputs)} of {network.n_outputs} outputs are shown.</p>')
     return sections
+
+
+def _relevances(network: ReLUNetwork, relevance: NDArray) -> str:
+    names = network.feature_names or tuple(f"input {k}" for k in range(network.n_features))
+    most = np.argsort(-relevance)[:_SHOWN_INPUTS]
+    bar = '<tr><th>{}</th><td class="bar"><i style="width:{:.1f}%"></i></td><td>{:.2g}</td></tr>'
+    widths = 100 * relevance / relevance.max()
+    lines = "".join(bar.format(html.escape(names[k]), widths[k], relevance[k]) for k in most)
+    note = (
+        "A deviation of each input is multiplied by this for the penalty: where it is small, the network bends little."
+    )
+    if len(most) < len(relevance):
+        note += f" The first {len(most)} of {len(relevance)} inputs are shown."
+    return _section("How much each input counts", f"<table><tbody>{lines}</tbody></table>", note)
 
 
 def _draw_plane(figure: Figure, network: ReLUNetwork, rows: tuple[NDArray, NDArray], k: int) -> None:
