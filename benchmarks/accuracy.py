@@ -14,9 +14,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from anmin.atomic import written_atomically
 from anmin.lab import accuracy, contest, sizes
 from anmin.lab.accuracy_tables import accuracy_tables
+from runs import names, write
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,6 +31,7 @@ def main() -> int:
         for name in () if options.tables_only else options.datasets or accuracy.FIELDS:
             accuracy.run(folder, name, options.rivals, options.splits, again=options.again, report=say)
         write(options.results / "accuracy.md", accuracy_tables(folder))
+        say(f"Wrote {options.results / 'accuracy.md'}.")
     except KeyboardInterrupt:
         say("Interrupted; the finished runs are stored, and the same command goes on from there.")
         return 130
@@ -63,18 +64,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="make stored runs of these rivals again")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
     return parser.parse_args()
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with written_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    say(f"Wrote {path}.")
-
-
-def names(text: str) -> list[str]:
-    """Return names that were given with commas between."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def numbers(text: str) -> list[int]:

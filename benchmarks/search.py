@@ -22,7 +22,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from anmin import ReLUNetwork, ReLURegressor
-from anmin.atomic import written_atomically
 from anmin.history import Status
 from anmin.lab import accuracy, contest, protocol
 from anmin.lab.protocol import Split
 from anmin.lab.rivals import Ours
 from anmin.rows import ArrayRows
 from anmin.solvers.systems import solve_semidefinite
+from runs import names, positive, write
 from search_parts import FULL, VARIANTS, Unavailable
 from search_tables import DATASETS, PLANTED_INPUTS, PLANTED_ROWS, STUDIES, column, tables
 
@@ -97,23 +97,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tables-only", action="store_true", help="only write the tables of the stored runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for search.json and search.md")
     return parser.parse_args(arguments)
-
-
-def names(text: str) -> list[str]:
-    """Return names that were given with commas between."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def positive(kind: type) -> Callable[[str], float]:
-    """Return what reads a positive number."""
-
-    def read(text: str) -> float:
-        if not 0 < kind(text) < math.inf:
-            raise ValueError
-        return kind(text)
-
-    read.__name__ = f"positive {kind.__name__}"  # argparse says so of what is not
-    return read
 
 
 def asked(options: argparse.Namespace) -> list[Job]:
@@ -282,12 +265,6 @@ def document(runs: list[dict[str, Any]]) -> str:
     """Return the runs as JSON, one a line."""
     lines = ",\n".join(json.dumps(run, allow_nan=False) for run in runs)
     return f'{{"runs": [\n{lines}\n]}}\n'
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with written_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def say(text: str, file: Any = None) -> None:

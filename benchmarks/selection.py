@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from anmin import alpha_path, datasets
-from anmin.atomic import written_atomically
 from anmin.path import AlphaPath
 from anmin.rows import ArrayRows, Scaling
 from anmin.selection import choose_alpha
 from anmin.solvers import Problem
+from runs import write
 
 RESULTS = Path(__file__).parent / "results"
 DATASETS = ("abalone", "bike_sharing", "concrete", "energy", "yacht", "wine_red", "diabetes")
@@ -196,12 +196,6 @@ def document(runs: list[dict[str, Any]]) -> str:
     """Return the runs as JSON, one a line."""
     lines = ",\n".join(json.dumps(run, allow_nan=False) for run in runs)
     return f'{{"n_neurons": {N_NEURONS},\n"runs": [\n{lines}\n]}}\n'
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with written_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from anmin.atomic import written_atomically
 from anmin.lab import accuracy, protocol
 from anmin.lab.standings import listed, number
 from anmin.objective import alpha_from_sum
@@ -36,6 +35,7 @@ from anmin.search.initialisation import starting_weights
 from anmin.solvers import Problem, VarPro
 from anmin.solvers.varpro import VarProState
 from anmin.statistics import OutputStatistics, PatternStatistics
+from runs import names, positive, write
 from step_variants import PLAIN, VARIANTS
 
 RESULTS = Path(__file__).parent / "results"
@@ -111,23 +111,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tables-only", action="store_true", help="only write the tables of the stored runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for steps.json and steps.md")
     return parser.parse_args(arguments)
-
-
-def names(text: str) -> list[str]:
-    """Return names that were given with commas between."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def positive(kind: type) -> Callable[[str], float]:
-    """Return what reads a positive number."""
-
-    def read(text: str) -> float:
-        if not 0 < kind(text) < math.inf:
-            raise ValueError
-        return kind(text)
-
-    read.__name__ = f"positive {kind.__name__}"  # argparse says so of what is not
-    return read
 
 
 def asked(options: argparse.Namespace) -> list[Job]:
@@ -232,12 +215,6 @@ def document(runs: list[dict[str, Any]]) -> str:
     """Return the runs as JSON, one a line."""
     lines = ",\n".join(json.dumps(run, allow_nan=False) for run in runs)
     return f'{{"runs": [\n{lines}\n]}}\n'
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with written_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 # Tables

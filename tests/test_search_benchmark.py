@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -25,26 +24,14 @@ from anmin.search import Recombining
 from anmin.search.initialisation import starting_weights
 from anmin.solvers import Problem, VarPro, solve
 from anmin.solvers.systems import output_layer, projected_system
+from benchmark_scripts import load_benchmark
 from problems import Case
 
 
 @pytest.fixture(scope="module")
 def search() -> ModuleType:
     """The benchmark as a module."""
-    script = Path(__file__).parents[1] / "benchmarks" / "search.py"
-    if not script.exists():
-        pytest.skip("the benchmarks are not part of a source distribution")
-    sys.path.insert(0, str(script.parent))  # as when the script is run
-    spec = importlib.util.spec_from_file_location("search_benchmark", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(script.parent))
-    return module
+    return load_benchmark("search")
 
 
 def parts(search: ModuleType) -> ModuleType:

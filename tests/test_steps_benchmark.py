@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows
 from anmin.solvers import Problem, VarPro
 from anmin.solvers.systems import output_layer, projected_system
+from benchmark_scripts import load_benchmark
 from problems import CASES, Case, dense_loss
 
 NAMES = ["gauss_newton", "newton_late_2", "newton_late_3", "inner_2", "inner_5", "line_search", "exact_line"]
@@ -31,20 +31,7 @@ SHAPES += [Case("leaky, weighted, several outputs", negative_slope=0.1, weighted
 @pytest.fixture(scope="module")
 def steps() -> ModuleType:
     """The benchmark as a module."""
-    script = Path(__file__).parents[1] / "benchmarks" / "steps.py"
-    if not script.exists():
-        pytest.skip("the benchmarks are not part of a source distribution")
-    sys.path.insert(0, str(script.parent))  # as when the script is run
-    spec = importlib.util.spec_from_file_location("steps_benchmark", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(script.parent))
-    return module
+    return load_benchmark("steps")
 
 
 def of_variants(steps: ModuleType) -> ModuleType:
