@@ -206,4 +206,8 @@ VARIANTS = {
     ),
     "paper_anmin": Variant("the paper's ANMIN and penalty", lambda n_rows: {"solver": "anmin"}),
     "no_relevance": Variant("no relevance: equal scales of the inputs", around=without_relevance),
+    "evidence_penalty": Variant(
+        "the evidence's own penalty, not that for a search",
+        around=lambda: replaced(lambda choice: choice.alpha, "anmin.selection.searched_alpha"),
+    ),
 }

@@ -366,25 +366,14 @@ def test_without_an_always_active_neuron_nothing_is_turned():
     assert without_linear_part(network, np.full(4, 50), 100, np.random.default_rng(0)) is network.A
 
 
-def test_an_interrupt_while_the_penalty_is_thought_over_keeps_the_network(monkeypatch):
+@pytest.mark.parametrize("place", ["evidence", "reconsidered_alpha"], ids=["chosen", "thought over"])
+def test_an_interrupt_of_the_choice_of_the_penalty_leaves_a_network(place, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("anmin.selection.reconsidered_alpha", interrupted)
+    monkeypatch.setattr(f"anmin.selection.{place}", interrupted)
     X, Y = bumpy(200, noise=0.1)
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         model = ReLURegressor(4, random_state=0).fit(X, Y[:, 0])
     assert model.status_ is Status.INTERRUPTED
     assert model.score(X, Y[:, 0]) > 0
-
-
-def test_an_interrupt_while_the_penalty_is_chosen_leaves_a_network(monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("anmin.selection.evidence", interrupted)
-    X, Y = bumpy(200, noise=0.1)
-    with pytest.warns(ConvergenceWarning, match="interrupted"):
-        model = ReLURegressor(4, random_state=0).fit(X, Y[:, 0])
-    assert model.status_ is Status.INTERRUPTED
-    assert np.isfinite(model.predict(X)).all()
