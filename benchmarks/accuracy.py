@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from anmin.lab import accuracy, contest, sizes
@@ -21,9 +22,9 @@ from runs import names, write
 RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for, and write the table."""
-    options = parse()
+    options = parse(arguments)
     folder = options.results / "accuracy"
     try:
         if options.sizes:
@@ -52,7 +53,7 @@ def grow(folder: Path, options: argparse.Namespace) -> int:
     return 0
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Accuracy, size and speed against rivals on public data.")
     parser.add_argument("--datasets", type=names, help=f"of {', '.join(accuracy.FIELDS)}; by default all")
@@ -63,7 +64,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tables-only", action="store_true", help="only write table or picture of the stored runs")
     parser.add_argument("--again", action="store_true", help="make stored runs of these rivals again")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def numbers(text: str) -> list[int]:

@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,13 @@ N_NEURONS, MOST_ROWS = 32, 5000
 STEPS = np.arange(4, -7, -1) / 2  # decades about the choice of the evidence, which is one of the path
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Make the runs that are missing, and write the tables."""
     parser = argparse.ArgumentParser(description="Rules for choosing the penalty, judged by test errors.")
     parser.add_argument("--datasets", default=",".join(DATASETS), help="comma-separated names")
     parser.add_argument("--splits", type=int, default=5, help="splits of each data set")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for selection.json and selection.md")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     path = options.results / "selection.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
     try:

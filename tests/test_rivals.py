@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import runpy
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -27,6 +25,7 @@ from anmin.lab.rivals import FittedRival, LightGBM, MLPAdam, MLPLbfgs, Ours, Rid
 from anmin.lab.standings import cells, listed, markdown, number, standings, where_ours_loses
 from anmin.lab.torch_rivals import ScnnGated, TorchAdam
 from anmin.solvers import Anmin, VarPro
+from benchmark_scripts import load_benchmark
 
 
 @dataclass(frozen=True)
@@ -374,28 +373,13 @@ def test_forests_of_all_sizes_are_rivals() -> None:
     assert len({json.dumps(rival.settings()) for rival in forests.values()}) == len(forests)
 
 
-@pytest.fixture
-def benchmark_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    script = Path(__file__).parents[1] / "benchmarks" / "accuracy.py"
-    if not script.exists():
-        pytest.skip("the benchmarks are not part of a source distribution")
-
-    def call(*arguments: str) -> object:
-        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(script), run_name="__main__")
-        return ended.value.code
-
-    return call
-
-
-def test_the_benchmark_writes_its_table(tmp_path: Path, tiny: str, benchmark_script: Callable[..., object]) -> None:
-    assert benchmark_script("--results", str(tmp_path), "--datasets", tiny, "--rivals", "ridge", "--splits", "1") == 0
+def test_the_benchmark_writes_its_table(tmp_path: Path, tiny: str) -> None:
+    benchmark = load_benchmark("accuracy")
+    ridge = ["--results", str(tmp_path), "--datasets", tiny, "--rivals", "ridge", "--splits", "1"]
+    assert benchmark.main(ridge) == 0
     assert "ridge regression" in (tmp_path / "accuracy.md").read_text(encoding="utf-8")
 
 
-def test_the_benchmark_refuses_unknown_names(
-    tmp_path: Path, benchmark_script: Callable[..., object], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert benchmark_script("--results", str(tmp_path), "--datasets", "nowhere") == 2
+def test_the_benchmark_refuses_unknown_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load_benchmark("accuracy").main(["--results", str(tmp_path), "--datasets", "nowhere"]) == 2
     assert "There is no data set 'nowhere' here" in capsys.readouterr().err
