@@ -241,10 +241,15 @@ def widths(runs: list[dict[str, Any]]) -> str:
 
 
 def limits(runs: list[dict[str, Any]]) -> str:
-    """Return the limits of time of the runs."""
-    limits = sorted({run["max_time"] or math.inf for run in runs})
-    return " or ".join(
-        f"at most {limit:g} s a fit" if limit < math.inf else "without a limit of time" for limit in limits
+    """Return the limits of time of the runs, and of which data sets they are if there are several."""
+    sets: dict[float, list[str]] = {}
+    for name, own in by_dataset(runs).items():
+        for limit in {run["max_time"] or math.inf for run in own}:
+            sets.setdefault(limit, []).append(name)
+    return ", ".join(
+        (f"at most {limit:g} s a fit" if limit < math.inf else "without a limit of time")
+        + (f" of {listed(names)}" if len(sets) > 1 else "")
+        for limit, names in sorted(sets.items())
     )
 
 
