@@ -134,7 +134,7 @@ class Frozen:
         """Return the sums."""
         return self.sums
 
-    def output_statistics(self, A: NDArray, negative_slope: float) -> OutputStatistics:
+    def output_statistics(self, A: NDArray, negative_slope: float, *_: Any) -> OutputStatistics:
         """Return the output-layer sums of the frozen-pattern model."""
         return self.sums.output(A)
 

@@ -361,7 +361,8 @@ def test_command_runs_as_a_program_of_its_own(table: Path) -> None:
         check=True,
     )
     assert "Saved the model to model.json." in done.stdout
-    assert done.stderr == ""  # a short fit draws no bar
+    assert "Warning" not in done.stderr
+    assert "Error" not in done.stderr
 
 
 def test_closed_output_is_no_traceback(table: Path) -> None:

@@ -19,6 +19,7 @@ EXTRAS = [
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
     {"objective", "atomic", "blas", "validation"},
+    {"threads"},
     {"statistics", "network", "history"},
     {"rows"},
     {"solvers"},

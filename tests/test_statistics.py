@@ -135,7 +135,7 @@ def test_flips_count_changed_pattern_entries(case: Case):
 
 def test_updates_over_many_iterations_equal_fresh_sums(case: Case):
     X, Y, w, A = case.data()
-    rows = ArrayRows(X, Y, w)
+    rows = ArrayRows(X, Y, w, passes="updates")
     rng = np.random.default_rng(4)
     statistics, updates = rows.statistics(A, case.negative_slope), 0
     for _ in range(200):

@@ -32,20 +32,21 @@ def product(a: NDArray, b: NDArray) -> NDArray:
 @contextmanager
 def threads_for_products(size: int) -> Iterator[None]:
     """Keep BLAS to one thread in the block if the matrices, of order ``size``, are small."""
-    with _at_most_one_thread(size <= _PRODUCTS_PAY_ABOVE):
+    with one_thread(when=size <= _PRODUCTS_PAY_ABOVE):
         yield
 
 
 @contextmanager
 def threads_for_factors(size: int) -> Iterator[None]:
     """Keep BLAS to one thread in the block if the matrix to factor, of order ``size``, is small."""
-    with _at_most_one_thread(size <= _FACTORS_PAY_ABOVE):
+    with one_thread(when=size <= _FACTORS_PAY_ABOVE):
         yield
 
 
 @contextmanager
-def _at_most_one_thread(limited: bool) -> Iterator[None]:
-    if not limited:
+def one_thread(*, when: bool) -> Iterator[None]:
+    """Keep BLAS to one thread in the block, if so."""
+    if not when:
         yield
         return
     with _controller().limit(limits=1, user_api="blas"):

@@ -61,6 +61,9 @@ class OutputStatistics(_Sums):
         Sum of the row weights.
     y_sum, y_square : ndarray of shape (c,)
         Σ w y and Σ w y² (element-wise), in units of y and their squares.
+    pattern : object, optional
+        What the rows found out of the pattern on the way, for a heavy pass at the same hidden weights; for them alone
+        to read.
     """
 
     gram: NDArray
@@ -69,6 +72,7 @@ class OutputStatistics(_Sums):
     n: float
     y_sum: NDArray
     y_square: NDArray
+    pattern: Any = field(default=None, repr=False)
 
     def sse(self, B: NDArray, b0: NDArray) -> NDArray:
         """Return Σ_i w_i (f(x_i) − y_i)² for each output, shape (c,), for output weights B (h, c) and bias b0 (c,).

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg.blas import dsyrk
 
 from anmin.blas import product
-from anmin.network import activation
-from anmin.rows.increments import MOST_UPDATES, UPDATES_PAY_BELOW, Block, Pattern, updated
+from anmin.rows.cells import SECONDS_TO_GROUP, Cells, grouped
+from anmin.rows.increments import MOST_UPDATES, seconds_by_updates, updated
+from anmin.rows.patterns import Pattern, n_words
+from anmin.rows.sums import Sums, seconds_by_pairs, seconds_by_product, sums_by_product, sums_of_cells, sums_of_rows
 from anmin.statistics import OutputStatistics, PatternStatistics
+from anmin.threads import in_threads
 
-_BLOCK_BYTES = 2**21  # of the N-block × h·p matrix that BLAS multiplies with itself: what a core's cache holds
+_BLOCK_BYTES = 2**19  # of a block of rows × neurons, which a core's cache holds
+_STRANDS = 16
+Passes = Literal["auto", "product", "pairs", "cells", "updates"]
+
+
+class Block(NamedTuple):
+    """Some rows in float64: x̃ with its constant (n, p), targets (n, c), square roots of weights (n,) or None."""
+
+    Xt: NDArray
+    Y: NDArray
+    root_w: NDArray | None
+
+
+class Found(NamedTuple):
+    """What a light pass leaves for a heavy one at the same hidden weights."""
+
+    pattern: Pattern
+    cells: Cells | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +53,17 @@ class ArrayRows:
     Parameters
     ----------
     X : array of shape (N, d)
-        Inputs, float32 or float64 (anything else becomes float64). They are not copied if they are such an array.
+        Inputs, float32 or float64 (anything else becomes float64). They are not copied if they are such an array in C
+        order.
     y : array of shape (N,) or (N, c)
         Targets.
     sample_weight : array of shape (N,), optional
         Non-negative row weights; a row of weight 0 counts as absent.
     block_rows : int, optional
         Rows visited at a time; by default as many as the cache holds. The sums do not depend on it beyond rounding.
+    passes : {"auto", "product", "pairs", "cells", "updates"}, default "auto"
+        How the sums of the heavy pass are made: by products of matrices, which is plain and dear; by pairs of neurons;
+        from the cells of equal pattern; by updates of earlier sums where there are any. "auto" takes the cheapest.
 
     All sums are float64, in a fixed order, whatever the type of the rows.
 
@@ -55,6 +80,7 @@ class ArrayRows:
         sample_weight: ArrayLike | None = None,
         *,
         block_rows: int | None = None,
+        passes: Passes = "auto",
     ) -> None:
         X, Y = _floats("X", X), _floats("y", y)
         if Y.ndim == 1:
@@ -66,13 +92,15 @@ class ArrayRows:
             )
         if block_rows is not None and block_rows < 1:
             raise ValueError(f"block_rows must be at least 1; got {block_rows}.")
+        if passes not in get_args(Passes):
+            raise ValueError(f"passes must be one of {', '.join(map(repr, get_args(Passes)))}; got {passes!r}.")
         w = None if sample_weight is None else check_weights(sample_weight, len(X))
         if w is not None and not w.all():
             X, Y, w = X[w > 0], Y[w > 0], w[w > 0]
         if len(X) == 0:
             raise ValueError("There must be at least one row; got none.")
         self.X, self.Y, self.w = X, Y, w
-        self.block_rows = block_rows
+        self.block_rows, self.passes = block_rows, passes
         self.n = float(len(X)) if w is None else float(w.sum())
 
     @property
@@ -91,93 +119,138 @@ class ArrayRows:
         return self.Y.shape[1]
 
     def statistics(
-        self, A: NDArray, negative_slope: float = 0.0, since: PatternStatistics | None = None
+        self,
+        A: NDArray,
+        negative_slope: float = 0.0,
+        since: PatternStatistics | None = None,
+        tried: OutputStatistics | None = None,
     ) -> PatternStatistics:
-        """Return the frozen-pattern sums at hidden weights A (p, h): the heavy pass, N·(h·p)² multiplications.
+        """Return the frozen-pattern sums at hidden weights A (p, h): the heavy pass.
 
-        Given statistics of the same rows and slope ``since`` then, only the entries of the pattern that differ from
-        theirs are visited where that is cheaper, with h·p² multiplications each, and their number is in ``flips``.
-        The sums are then equal to rounding: they are made afresh after some tens of updates.
+        They are made in the way that is cheapest (see ``passes``); all ways agree to rounding. Given statistics of the
+        same rows and slope ``since`` earlier, their number of differing entries is in ``flips``, and only those are
+        visited where that is cheaper; after some tens of such updates the sums are made afresh. Given the output-layer
+        sums ``tried`` at the same A, from a light pass over these rows, what that found out is not found out again.
         """
-        earlier = None if since is None else since.pattern
-        if not isinstance(earlier, Pattern) or earlier.on.shape != (self.n_rows, A.shape[1]):
-            return self._fresh_statistics(A, negative_slope)
-        assert since is not None
-        on = self._pattern(A)
-        differs = on != earlier.on
-        flips = int(np.count_nonzero(differs))
-        if earlier.updates >= MOST_UPDATES or flips > UPDATES_PAY_BELOW * on.size:
-            return replace(self._fresh_statistics(A, negative_slope, on), flips=flips)
-        return updated(since, self._flipped, on, differs, negative_slope)
-
-    def _flipped(self, index: NDArray) -> Block:
-        """Return the rows of these indices as a block."""
-        Xt = np.empty((len(index), self.n_features + 1))
-        Xt[:, 0] = 1.0
-        Xt[:, 1:] = self.X[index]
-        root_w = None if self.w is None else np.sqrt(self.w[index])
-        return Block(Xt, self.Y[index].astype(np.float64, copy=False), root_w)
-
-    def _pattern(self, A: NDArray) -> NDArray:
-        """Return which neurons are active on which rows, booleans (N, h)."""
-        on = np.empty((self.n_rows, A.shape[1]), dtype=bool)
-        start = 0
-        for Xt, _, _ in self._blocks(max(256, _BLOCK_BYTES // (8 * max(1, A.shape[1])))):
-            np.greater(product(Xt, A), 0, out=on[start : start + len(Xt)])
-            start += len(Xt)
-        return on
-
-    def _fresh_statistics(self, A: NDArray, negative_slope: float, known: NDArray | None = None) -> PatternStatistics:
-        """Return the sums from all rows; their pattern (N, h) may be known."""
-        p, h = A.shape
-        k, c = h * p, self.n_outputs
-        step = self.block_rows or max(256, _BLOCK_BYTES // (8 * k), k // 8)
-        step = min(step, self.n_rows)
-        # BLAS fills the upper triangle of a Fortran-ordered matrix, which is the lower one of its transpose, U.
-        U = np.zeros((k, k), order="F")
-        VsT = np.zeros((c + 1, k))
-        on = np.empty((self.n_rows, h), dtype=bool) if known is None else known
-        buffer = np.empty((step, h, p))
-        start = 0
-        for Xt, Y, root_w in self._blocks(step):
-            block = on[start : start + len(Xt)]
-            if known is None:
-                np.greater(product(Xt, A), 0, out=block)
-            start += len(Xt)
-            G = np.where(block, 1.0, negative_slope)
-            Y1 = np.column_stack([Y, np.ones(len(Y))])
-            if root_w is not None:
-                G *= root_w[:, None]
-                Y1 *= root_w[:, None]
-            Phi = buffer[: len(Xt)]
-            np.multiply(G[:, :, None], Xt[:, None, :], out=Phi)
-            Phi = Phi.reshape(len(Xt), k)
-            U = dsyrk(1.0, Phi.T, beta=1.0, c=U, overwrite_c=True)
-            VsT += product(Y1.T, Phi)
+        found = tried.pattern if tried is not None else None
+        if not isinstance(found, Found) or found.pattern.bits.shape != (self.n_rows, n_words(A.shape[1])):
+            found = Found(self._pattern(A), None)
+        pattern, cells = found
+        earlier = since.pattern if since is not None and isinstance(since.pattern, Pattern) else None
+        if earlier is not None and (earlier.n_neurons, len(earlier.bits)) != (A.shape[1], self.n_rows):
+            earlier = None
+        flips = 0 if earlier is None else pattern.flips(earlier)
+        if since is not None and earlier is not None and cells is None and self._updates_pay(earlier, flips, *A.shape):
+            sums = updated(since, self.X, self.Y, self._weights, pattern, negative_slope)
+            pattern = replace(pattern, updates=earlier.updates + 1, n_cells=earlier.n_cells)
+        else:
+            if cells is None:
+                pattern, cells = self._grouped(pattern, earlier, *A.shape)
+            sums = self._fresh_sums(pattern, cells, negative_slope, *A.shape)
         return PatternStatistics(
-            U=_mirrored(U).reshape(h, p, h, p),
-            V=np.ascontiguousarray(VsT[:c].T).reshape(h, p, c),
-            s=VsT[c].reshape(h, p),
-            active=np.count_nonzero(on, axis=0),
-            flips=0,
-            pattern=Pattern(on),
-            **self._totals(),
+            **sums._asdict(), active=pattern.active(), flips=flips, pattern=pattern, **self._totals
         )
 
-    def output_statistics(self, A: NDArray, negative_slope: float = 0.0) -> OutputStatistics:
-        """Return the output-layer sums at hidden weights A (p, h): the light pass, N·h·(p + h + c) multiplications."""
-        h, c = A.shape[1], self.n_outputs
-        gram, rest = np.zeros((h, h)), np.zeros((h, c + 1))
+    def _pattern(self, A: NDArray) -> Pattern:
+        from anmin.rows.kernels import set_pattern
+
+        h = A.shape[1]
+        bits = np.empty((self.n_rows, n_words(h)), dtype=np.uint64)
+        weights = np.array(A)
+
+        def task(part: int, parts: int) -> None:
+            cuts = np.linspace(0, self.n_rows, parts + 1).astype(int)
+            set_pattern(self.X, weights, cuts[part], cuts[part + 1], bits)
+
+        in_threads(task, operations=float(self.n_rows) * A.size)
+        return Pattern(bits, h)
+
+    def _updates_pay(self, earlier: Pattern, flips: int, p: int, h: int) -> bool:
+        if earlier.updates >= MOST_UPDATES:
+            return False
+        if self.passes != "auto":
+            return self.passes == "updates"
+        n_cells = self.n_rows if earlier.n_cells is None else earlier.n_cells
+        return seconds_by_updates(self.n_rows, flips, p, h) < min(
+            self._seconds_by_rows(p, h), self._seconds_by_cells(n_cells, p, h)
+        )
+
+    def _seconds_by_rows(self, p: int, h: int) -> float:
+        return min(seconds_by_pairs(self.n_rows, p, h), seconds_by_product(self.n_rows, p, h))
+
+    def _seconds_by_cells(self, n_cells: int, p: int, h: int) -> float:
+        return self.n_rows * SECONDS_TO_GROUP + seconds_by_pairs(n_cells, p, h)
+
+    def _cells_pay(self, n_cells: int | None, p: int, h: int) -> bool:
+        """Return whether the sums are best made from so many cells; None if the number is not known."""
+        if self.passes != "auto":
+            return self.passes == "cells"
+        return n_cells is not None and self._seconds_by_cells(n_cells, p, h) < self._seconds_by_rows(p, h)
+
+    def _grouped(self, pattern: Pattern, earlier: Pattern | None, p: int, h: int) -> Found:
+        """Return the pattern with its number of cells, and the cells if the sums are best made from them."""
+        known = None if earlier is None else earlier.n_cells
+        # What the earlier pattern says of their number holds for this one too, or nearly.
+        most = self.n_rows // 2 if self.passes == "auto" else self.n_rows
+        if not self._cells_pay(1 if known is None else known, p, h):
+            return Found(replace(pattern, n_cells=known), None)
+        cells = grouped(self.X, self.Y, self._weights, pattern.bits, most)
+        pattern = replace(pattern, n_cells=self.n_rows if cells is None else len(cells))
+        return Found(pattern, cells if self._cells_pay(pattern.n_cells, p, h) else None)
+
+    def _fresh_sums(self, pattern: Pattern, cells: Cells | None, negative_slope: float, p: int, h: int) -> Sums:
+        if cells is not None:
+            return sums_of_cells(cells, p, h, negative_slope)
+        cheaper = "pairs" if seconds_by_pairs(self.n_rows, p, h) < seconds_by_product(self.n_rows, p, h) else "product"
+        way = self.passes if self.passes in ("pairs", "product") else cheaper
+        sums = sums_of_rows if way == "pairs" else sums_by_product
+        return sums(self.X, self.Y, self._weights, pattern.bits, h, negative_slope, self.block_rows)
+
+    def output_statistics(
+        self, A: NDArray, negative_slope: float = 0.0, since: PatternStatistics | None = None
+    ) -> OutputStatistics:
+        """Return the output-layer sums at hidden weights A (p, h): the light pass, N·h·(p + h/2 + c) multiplications.
+
+        Statistics of the same rows, ``since`` earlier, tell whether it is best made by way of cells.
+        """
+        earlier = since.pattern if since is not None and isinstance(since.pattern, Pattern) else None
+        if earlier is not None and self._cells_pay(earlier.n_cells, *A.shape):
+            pattern, cells = self._grouped(self._pattern(A), earlier, *A.shape)
+            if cells is not None:
+                gram, sums, cross = cells.output(A, negative_slope)
+                return OutputStatistics(gram, sums, cross, **self._totals, pattern=Found(pattern, cells))
+        gram, rest, bits = self._activation_sums(np.array(A), negative_slope)
+        c = self.n_outputs
+        found = Found(Pattern(bits, A.shape[1]), None)
+        return OutputStatistics(gram, rest[:, c].copy(), rest[:, :c].copy(), **self._totals, pattern=found)
+
+    def _activation_sums(self, A: NDArray, negative_slope: float) -> tuple[NDArray, NDArray, NDArray]:
+        """Return Sᵀ W S (h, h), Sᵀ W [Y, 1] (h, c + 1), and the bits of the pattern."""
+        from anmin.rows.kernels import set_activations
+
+        h, w = A.shape[1], self._weights
+        bits = np.empty((self.n_rows, n_words(h)), dtype=np.uint64)
         step = self.block_rows or max(256, _BLOCK_BYTES // (8 * max(1, h)))
-        for Xt, Y, root_w in self._blocks(step):
-            S = activation(product(Xt, A), negative_slope)
-            Y1 = np.column_stack([Y, np.ones(len(Y))])
-            if root_w is not None:
-                S *= root_w[:, None]
-                Y1 *= root_w[:, None]
-            gram += product(S.T, S)
-            rest += product(S.T, Y1)
-        return OutputStatistics(gram=gram, sums=rest[:, c].copy(), cross=rest[:, :c].copy(), **self._totals())
+        # Each strand of rows has sums of its own, so that they do not depend on the number of threads.
+        strands = max(1, min(_STRANDS, self.n_rows // (2 * step)))
+        cuts = np.linspace(0, self.n_rows, strands + 1).astype(int)
+        gram, rest = np.zeros((strands, h, h)), np.zeros((strands, h, self.n_outputs + 1))
+
+        def task(part: int, parts: int) -> None:
+            S = np.empty((step, h))
+            for strand in range(part, strands, parts):
+                for start in range(cuts[strand], cuts[strand + 1], step):
+                    stop = min(start + step, cuts[strand + 1])
+                    block = S[: stop - start]
+                    set_activations(self.X, w, A, negative_slope, start, stop, bits, block)
+                    Y1 = np.column_stack([self.Y[start:stop], np.ones(len(block))])
+                    if len(w):
+                        Y1 *= np.sqrt(w[start:stop, None])
+                    gram[strand] += block.T @ block
+                    rest[strand] += block.T @ Y1
+
+        in_threads(task, operations=float(self.n_rows) * h * (h / 2 + A.shape[0]))
+        return gram.sum(axis=0), rest.sum(axis=0), bits
 
     def minimum(self, A: NDArray) -> NDArray:
         """Return min_i x̃_iᵀ a_j for each column of A (p, k), shape (k,)."""
@@ -198,9 +271,7 @@ class ArrayRows:
 
     def subset(self, index: NDArray) -> ArrayRows:
         """Return the rows of these indices, with their weights."""
-        return ArrayRows(
-            self.X[index], self.Y[index], None if self.w is None else self.w[index], block_rows=self.block_rows
-        )
+        return ArrayRows(self.X[index], self.Y[index], None if self.w is None else self.w[index], **self._options)
 
     def standardized(
         self,
@@ -213,12 +284,22 @@ class ArrayRows:
         """Return new rows ((X − x_mean)/x_scale, (y − y_mean)/y_scale), computed in float64 and kept as ``dtype``."""
         X = ((self.X - x_mean) / x_scale).astype(dtype, copy=False)
         Y = ((self.Y - y_mean) / y_scale).astype(dtype, copy=False)
-        return ArrayRows(X, Y, self.w, block_rows=self.block_rows)
+        return ArrayRows(X, Y, self.w, **self._options)
 
+    @cached_property
     def _totals(self) -> dict:
         Y = self.Y.astype(np.float64, copy=False)
         wY = Y if self.w is None else Y * self.w[:, None]
         return {"n": self.n, "y_sum": wY.sum(axis=0), "y_square": np.einsum("ic,ic->c", wY, Y)}
+
+    @property
+    def _options(self) -> dict:
+        return {"block_rows": self.block_rows, "passes": self.passes}
+
+    @property
+    def _weights(self) -> NDArray:
+        """The row weights, or none, as the compiled loops take them."""
+        return np.empty(0) if self.w is None else self.w
 
     def _blocks(self, step: int) -> Iterator[Block]:
         Xt = np.empty((min(step, self.n_rows), self.n_features + 1))
@@ -243,7 +324,7 @@ def check_weights(sample_weight: ArrayLike, n_rows: int) -> NDArray:
 
 
 def _floats(name: str, values: ArrayLike) -> NDArray:
-    array = np.asarray(values)
+    array = np.asarray(values, order="C")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     bad = np.count_nonzero(~np.isfinite(array))
@@ -260,15 +341,3 @@ def _moments(values: NDArray, w: NDArray | None) -> Moments:
     mean = np.average(scaled, axis=0, weights=w)
     deviation = np.sqrt(np.average((scaled - mean) ** 2, axis=0, weights=w))
     return Moments(mean * unit, deviation * unit, largest)
-
-
-def _mirrored(U: NDArray) -> NDArray:
-    """Complete the symmetric matrix of which BLAS filled the upper triangle, in place and in C order."""
-    lower = U.T  # C-ordered view, its lower triangle filled
-    step = 512
-    for start in range(0, len(lower), step):
-        rows = slice(start, start + step)
-        lower[:start, rows] = lower[rows, :start].T
-        corner = lower[rows, rows]
-        corner[...] = np.tril(corner) + np.tril(corner, -1).T
-    return lower

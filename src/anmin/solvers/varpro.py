@@ -107,12 +107,12 @@ class VarPro:
                 if predicted <= self.decrease_tol * state.loss:
                     return self._settled(state, optimality)
                 A = network.A + step.reshape(h, p).T
-                output = problem.rows.output_statistics(A, problem.negative_slope)
+                output = problem.rows.output_statistics(A, problem.negative_slope, state.statistics)
                 B, b0 = output_layer(output, alpha)
                 decrease = state.loss - output.loss(A, B, b0, alpha)
                 gain = decrease / predicted
                 if decrease > 0 and gain > _LEAST_GAIN:
-                    after = problem.rows.statistics(A, problem.negative_slope, state.statistics)
+                    after = problem.rows.statistics(A, problem.negative_slope, state.statistics, output)
                     factor = max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)
                     record = Record(optimality=optimality, damping=damping, branch="step")
                     taken = self._at(problem, A, after, record, max(damping * factor, _LEAST_DAMPING))

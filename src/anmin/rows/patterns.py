@@ -1,0 +1,63 @@
+"""Which neurons are active on which rows, as bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BITS_OF_BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """An activation pattern of h neurons on N rows, and what is known of the sums made at it.
+
+    Attributes
+    ----------
+    bits : ndarray of shape (N, ceil(h/64)), uint64
+        Bit j % 64 of word j // 64 says that neuron j is active.
+    n_neurons : int
+    updates : int
+        How many updates lie behind the sums since they were last made afresh.
+    n_cells : int or None
+        Number of different patterns among the rows, where they were counted; N if there were too many to be of use.
+    """
+
+    bits: NDArray
+    n_neurons: int
+    updates: int = 0
+    n_cells: int | None = None
+
+    def active(self) -> NDArray:
+        """Return the number of rows on which each neuron is active, shape (h,)."""
+        columns = _bytes(self.bits).T
+        counts = [np.bincount(column, minlength=256) @ _BITS_OF_BYTES for column in columns]
+        return np.concatenate(counts)[: self.n_neurons]
+
+    def flips(self, other: Pattern) -> int:
+        """Return the number of (row, neuron) entries in which two patterns of the same neurons differ."""
+        return int(np.bitwise_count(self.bits ^ other.bits).sum(dtype=np.int64))
+
+    def of_neurons(self, index: NDArray) -> Pattern:
+        """Return the pattern of the neurons of these numbers alone."""
+        on = np.unpackbits(_bytes(self.bits), axis=1, count=self.n_neurons, bitorder="little")
+        return Pattern(packed(on[:, index]), len(index), self.updates)
+
+
+def packed(on: NDArray) -> NDArray:
+    """Return booleans (N, h) as bits (N, ceil(h/64))."""
+    n, h = on.shape
+    octets = np.zeros((n, 8 * n_words(h)), dtype=np.uint8)
+    octets[:, : (h + 7) // 8] = np.packbits(on, axis=1, bitorder="little")
+    return octets.view("<u8").astype(np.uint64, copy=False)
+
+
+def n_words(n_neurons: int) -> int:
+    """Return the words that hold the bits of a row; one where there are no neurons."""
+    return max(1, -(-n_neurons // 64))
+
+
+def _bytes(bits: NDArray) -> NDArray:
+    return bits.astype("<u8", copy=False).view(np.uint8)
