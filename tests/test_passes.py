@@ -135,12 +135,12 @@ def test_cells_are_taken_where_rows_share_patterns_and_not_where_they_do_not() -
     rows = ArrayRows(X, X[:, 0])
     statistics = rows.statistics(A)
     assert statistics.pattern.n_cells == len(np.unique(rows.X @ A[1:] + A[0] > 0, axis=0))
-    assert rows.output_statistics(A, since=statistics).pattern.cells is not None
+    assert rows.output_statistics(A, since=statistics).pattern.statistics is not None
     X, A = rng.standard_normal((3000, 12)), rng.standard_normal((13, 32))
     rows = ArrayRows(X, X[:, 0])
     statistics = rows.statistics(A)
     assert statistics.pattern.n_cells == len(X)
-    assert rows.output_statistics(A, since=statistics).pattern.cells is None
+    assert rows.output_statistics(A, since=statistics).pattern.statistics is None
 
 
 def test_statistics_of_other_rows_or_widths_are_not_updated() -> None:

@@ -11,15 +11,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.blas import product
-from anmin.rows.cells import SECONDS_TO_GROUP, Cells, grouped
+from anmin.rows.cells import SECONDS_TO_GROUP, grouped
 from anmin.rows.increments import MOST_UPDATES, seconds_by_updates, updated
 from anmin.rows.patterns import Pattern, n_words
-from anmin.rows.sums import Sums, seconds_by_pairs, seconds_by_product, sums_by_product, sums_of_cells, sums_of_rows
+from anmin.rows.sums import (
+    Sums,
+    seconds_by_pairs,
+    seconds_by_product,
+    seconds_of_light_pass,
+    sums_by_product,
+    sums_of_cells,
+    sums_of_rows,
+)
 from anmin.statistics import OutputStatistics, PatternStatistics
 from anmin.threads import in_threads
 
 _BLOCK_BYTES = 2**19  # of a block of rows × neurons, which a core's cache holds
 _STRANDS = 16
+_FLIPS_EXPECTED = 0.01  # of the entries of the pattern, in a step
 Passes = Literal["auto", "product", "pairs", "cells", "updates"]
 
 
@@ -32,10 +41,10 @@ class Block(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a light pass leaves for a heavy one at the same hidden weights."""
+    """What a light pass leaves for a heavy one at the same hidden weights: the pattern, and with cells all the sums."""
 
     pattern: Pattern
-    cells: Cells | None
+    statistics: PatternStatistics | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,22 +143,19 @@ class ArrayRows:
         """
         found = tried.pattern if tried is not None else None
         if not isinstance(found, Found) or found.pattern.bits.shape != (self.n_rows, n_words(A.shape[1])):
-            found = Found(self._pattern(A), None)
-        pattern, cells = found
-        earlier = since.pattern if since is not None and isinstance(since.pattern, Pattern) else None
-        if earlier is not None and (earlier.n_neurons, len(earlier.bits)) != (A.shape[1], self.n_rows):
+            found = Found(self._pattern(A))
+        pattern, statistics = found
+        earlier = None if since is None else since.pattern
+        if not isinstance(earlier, Pattern) or (earlier.n_neurons, len(earlier.bits)) != (A.shape[1], self.n_rows):
             earlier = None
         flips = 0 if earlier is None else pattern.flips(earlier)
-        if since is not None and earlier is not None and cells is None and self._updates_pay(earlier, flips, *A.shape):
+        if statistics is not None:
+            return replace(statistics, flips=flips)
+        if since is not None and earlier is not None and self._updates_pay(earlier, flips, *A.shape):
             sums = updated(since, self.X, self.Y, self._weights, pattern, negative_slope)
             pattern = replace(pattern, updates=earlier.updates + 1, n_cells=earlier.n_cells)
-        else:
-            if cells is None:
-                pattern, cells = self._grouped(pattern, earlier, *A.shape)
-            sums = self._fresh_sums(pattern, cells, negative_slope, *A.shape)
-        return PatternStatistics(
-            **sums._asdict(), active=pattern.active(), flips=flips, pattern=pattern, **self._totals
-        )
+            return self._of_sums(sums, pattern, flips=flips)
+        return self._fresh_statistics(pattern, negative_slope, earlier, flips, *A.shape)
 
     def _pattern(self, A: NDArray) -> Pattern:
         from anmin.rows.kernels import set_pattern
@@ -187,24 +193,38 @@ class ArrayRows:
             return self.passes == "cells"
         return n_cells is not None and self._seconds_by_cells(n_cells, p, h) < self._seconds_by_rows(p, h)
 
-    def _grouped(self, pattern: Pattern, earlier: Pattern | None, p: int, h: int) -> Found:
-        """Return the pattern with its number of cells, and the cells if the sums are best made from them."""
-        known = None if earlier is None else earlier.n_cells
-        # What the earlier pattern says of their number holds for this one too, or nearly.
-        most = self.n_rows // 2 if self.passes == "auto" else self.n_rows
-        if not self._cells_pay(1 if known is None else known, p, h):
-            return Found(replace(pattern, n_cells=known), None)
-        cells = grouped(self.X, self.Y, self._weights, pattern.bits, most)
-        pattern = replace(pattern, n_cells=self.n_rows if cells is None else len(cells))
-        return Found(pattern, cells if self._cells_pay(pattern.n_cells, p, h) else None)
+    def _cells_pay_at_once(self, n_cells: int | None, p: int, h: int) -> bool:
+        """Return whether a heavy pass by way of cells is cheaper than a light one with an update after it."""
+        if not self._cells_pay(n_cells, p, h):
+            return False
+        light = seconds_of_light_pass(self.n_rows, p, h)
+        update = seconds_by_updates(self.n_rows, round(_FLIPS_EXPECTED * self.n_rows * h), p, h)
+        return self.passes == "cells" or self._seconds_by_cells(n_cells or 0, p, h) < light + update
 
-    def _fresh_sums(self, pattern: Pattern, cells: Cells | None, negative_slope: float, p: int, h: int) -> Sums:
-        if cells is not None:
-            return sums_of_cells(cells, p, h, negative_slope)
+    def _fresh_statistics(
+        self, pattern: Pattern, negative_slope: float, earlier: Pattern | None, flips: int, p: int, h: int
+    ) -> PatternStatistics:
+        """Return the sums made afresh; ``earlier`` tells about how many cells there will be."""
+        known = None if earlier is None else earlier.n_cells
+        if self._cells_pay(1 if known is None else known, p, h):
+            most = self.n_rows // 2 if self.passes == "auto" else self.n_rows
+            cells = grouped(self.X, self.Y, self._weights, pattern.bits, most)
+            pattern = replace(pattern, n_cells=self.n_rows if cells is None else len(cells))
+            if cells is not None and self._cells_pay(len(cells), p, h):
+                return self._of_sums(sums_of_cells(cells, p, h, negative_slope), pattern, cells.active(h), flips)
+        else:
+            pattern = replace(pattern, n_cells=known)
         cheaper = "pairs" if seconds_by_pairs(self.n_rows, p, h) < seconds_by_product(self.n_rows, p, h) else "product"
         way = self.passes if self.passes in ("pairs", "product") else cheaper
-        sums = sums_of_rows if way == "pairs" else sums_by_product
-        return sums(self.X, self.Y, self._weights, pattern.bits, h, negative_slope, self.block_rows)
+        make = sums_of_rows if way == "pairs" else sums_by_product
+        sums = make(self.X, self.Y, self._weights, pattern.bits, h, negative_slope, self.block_rows)
+        return self._of_sums(sums, pattern, flips=flips)
+
+    def _of_sums(
+        self, sums: Sums, pattern: Pattern, active: NDArray | None = None, flips: int = 0
+    ) -> PatternStatistics:
+        active = pattern.active() if active is None else active
+        return PatternStatistics(**sums._asdict(), active=active, flips=flips, pattern=pattern, **self._totals)
 
     def output_statistics(
         self, A: NDArray, negative_slope: float = 0.0, since: PatternStatistics | None = None
@@ -213,16 +233,14 @@ class ArrayRows:
 
         Statistics of the same rows, ``since`` earlier, tell whether it is best made by way of cells.
         """
-        earlier = since.pattern if since is not None and isinstance(since.pattern, Pattern) else None
-        if earlier is not None and self._cells_pay(earlier.n_cells, *A.shape):
-            pattern, cells = self._grouped(self._pattern(A), earlier, *A.shape)
-            if cells is not None:
-                gram, sums, cross = cells.output(A, negative_slope)
-                return OutputStatistics(gram, sums, cross, **self._totals, pattern=Found(pattern, cells))
+        earlier = None if since is None else since.pattern
+        if isinstance(earlier, Pattern) and self._cells_pay_at_once(earlier.n_cells, *A.shape):
+            statistics = self._fresh_statistics(self._pattern(A), negative_slope, earlier, 0, *A.shape)
+            return replace(statistics.output(A), pattern=Found(statistics.pattern, statistics))
         gram, rest, bits = self._activation_sums(np.array(A), negative_slope)
         c = self.n_outputs
-        found = Found(Pattern(bits, A.shape[1]), None)
-        return OutputStatistics(gram, rest[:, c].copy(), rest[:, :c].copy(), **self._totals, pattern=found)
+        pattern = Found(Pattern(bits, A.shape[1]))
+        return OutputStatistics(gram, rest[:, c].copy(), rest[:, :c].copy(), **self._totals, pattern=pattern)
 
     def _activation_sums(self, A: NDArray, negative_slope: float) -> tuple[NDArray, NDArray, NDArray]:
         """Return Sᵀ W S (h, h), Sᵀ W [Y, 1] (h, c + 1), and the bits of the pattern."""

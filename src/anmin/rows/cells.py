@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.rows.patterns import active
+
 #: About how long it takes to find a row's cell and to add its moments there.
 SECONDS_TO_GROUP = 6e-8
 
@@ -27,37 +29,21 @@ class Cells:
         Σ w x̃_a x̃_b over the rows of each cell, for a <= b in the order of ``numpy.triu_indices``.
     cross : ndarray of shape (m, p·c)
         Σ w x̃_a y_k.
+    n_rows : ndarray of shape (m,)
+        Number of rows in each cell.
     """
 
     bits: NDArray
     products: NDArray
     cross: NDArray
+    n_rows: NDArray
 
     def __len__(self) -> int:
         return len(self.bits)
 
-    def output(self, A: NDArray, negative_slope: float) -> tuple[NDArray, NDArray, NDArray]:
-        """Return Sᵀ W S (h, h), Sᵀ w (h,) and Sᵀ W Y (h, c) of the rows, at hidden weights A (p, h) of this pattern.
-
-        gram_jl = Σ_cells G_j G_l a_jᵀ (Σ w x̃ x̃ᵀ) a_l, and likewise the others.
-        """
-        from anmin.rows.kernels import set_gates
-
-        p, h = A.shape
-        m = len(self)
-        G = np.empty((m, h))
-        set_gates(self.bits, 0, m, negative_slope, G)
-        moments, cross = np.empty((m, p, p)), self.cross.reshape(m, p, -1)
-        first, second = np.triu_indices(p)
-        moments[:, first, second] = moments[:, second, first] = self.products
-        gram, sums, output = np.zeros((h, h)), np.zeros(h), np.zeros((h, cross.shape[2]))
-        for a in range(p):
-            weighted = G * A[a]
-            right = (moments[:, a] @ A) * G
-            gram += weighted.T @ right
-            sums += moments[:, 0, a] @ weighted
-            output += weighted.T @ cross[:, a]
-        return (gram + gram.T) / 2, sums, output
+    def active(self, n_neurons: int) -> NDArray:
+        """Return the number of rows on which each neuron is active, shape (h,)."""
+        return active(self.bits, n_neurons, self.n_rows)
 
 
 def grouped(X: NDArray, Y: NDArray, w: NDArray, bits: NDArray, most: int) -> Cells | None:
@@ -74,4 +60,4 @@ def grouped(X: NDArray, Y: NDArray, w: NDArray, bits: NDArray, most: int) -> Cel
         return None
     products, cross = np.zeros((count, p * (p + 1) // 2)), np.zeros((count, p * c))
     add_moments(X, Y, w, cell, products, cross)
-    return Cells(bits[first[:count]], products, cross)
+    return Cells(bits[first[:count]], products, cross, np.bincount(cell, minlength=count))

@@ -32,9 +32,7 @@ class Pattern:
 
     def active(self) -> NDArray:
         """Return the number of rows on which each neuron is active, shape (h,)."""
-        columns = _bytes(self.bits).T
-        counts = [np.bincount(column, minlength=256) @ _BITS_OF_BYTES for column in columns]
-        return np.concatenate(counts)[: self.n_neurons]
+        return active(self.bits, self.n_neurons)
 
     def flips(self, other: Pattern) -> int:
         """Return the number of (row, neuron) entries in which two patterns of the same neurons differ."""
@@ -44,6 +42,12 @@ class Pattern:
         """Return the pattern of the neurons of these numbers alone."""
         on = np.unpackbits(_bytes(self.bits), axis=1, count=self.n_neurons, bitorder="little")
         return Pattern(packed(on[:, index]), len(index), self.updates)
+
+
+def active(bits: NDArray, n_neurons: int, counts: NDArray | None = None) -> NDArray:
+    """Return how often each neuron is active, shape (h,), where the patterns (m,) occur ``counts`` times, or once."""
+    found = [np.bincount(column, counts, minlength=256) @ _BITS_OF_BYTES for column in _bytes(bits).T]
+    return np.rint(np.concatenate(found)[:n_neurons]).astype(np.int64)
 
 
 def packed(on: NDArray) -> NDArray:

@@ -50,6 +50,11 @@ def seconds_by_product(n_rows: int, p: int, h: int) -> float:
     return n_rows * (h * p) ** 2 / 2 * MULTIPLICATION
 
 
+def seconds_of_light_pass(n_rows: int, p: int, h: int) -> float:
+    """Return about how long the output-layer sums over this many rows take."""
+    return n_rows * h * (h * MULTIPLICATION + p * ADDITION / 2 + 1e-9)
+
+
 def sums_of_rows(
     X: NDArray, Y: NDArray, w: NDArray, bits: NDArray, n_neurons: int, negative_slope: float, block_rows: int | None
 ) -> Sums:
