@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -41,6 +42,39 @@ def test_predict_in_blocks_equals_predict_by_row():
         network.predict(X)[::997], np.vstack([network.predict(X[[i]]) for i in range(0, 10_000, 997)])
     )
     assert network.predict(X[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_compiled_predictions_are_the_same(slope, outputs, monkeypatch):
+    rng = np.random.default_rng(1)
+    network = ReLUNetwork(
+        rng.standard_normal((4, 9)), rng.standard_normal((9, outputs)), rng.standard_normal(outputs), slope
+    )
+    X = rng.standard_normal((1000, 3))
+    expected = network.predict(X)
+    monkeypatch.setattr("anmin.network._WORTH_COMPILING", 0)
+    monkeypatch.setattr("anmin.network._BLOCK_ENTRIES", 600)  # blocks of 200 rows, none of them a multiple of 64
+    monkeypatch.setattr("anmin.threads._WORTH_IT", 0)
+    monkeypatch.setattr("anmin.threads.n_threads", lambda: 3)
+    for rows in (X, np.asfortranarray(X), X.astype(np.float32)):
+        assert network.predict(rows[:0]).shape == (0, outputs)
+        tolerance = 1e-5 if rows.dtype == np.float32 else 1e-13
+        np.testing.assert_allclose(network.predict(rows), expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(network.predict(X[::-1]), expected[::-1], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_features", [2, 20])
+def test_predictions_of_many_rows_take_no_array_of_rows_and_neurons(n_features):
+    rng = np.random.default_rng(0)
+    network = ReLUNetwork(rng.standard_normal((n_features + 1, 64)), rng.standard_normal((64, 1)), [0.0])
+    X = np.zeros((6_000_000 // n_features, n_features))
+    network.predict(X)  # compiles
+    tracemalloc.start()
+    network.predict(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(X) + 2**25 < len(X) * 64
 
 
 def test_pattern_is_strict():

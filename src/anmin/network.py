@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.atomic import written_atomically
+from anmin.threads import in_threads
 
 SCHEMA = "anmin.ReLUNetwork"
 SCHEMA_VERSION = 1
 _BLOCK_ENTRIES = 2**18  # entries of one N-block × h activation array: 2 MB, so that a block stays in the cache
+# Multiplications from which it pays to load compiled loops, and inputs up to which they beat products of matrices.
+_WORTH_COMPILING, _MOST_COMPILED_INPUTS = 5e8, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +94,34 @@ class ReLUNetwork:
         return self.A.nbytes + self.B.nbytes + self.b0.nbytes
 
     def predict(self, X: ArrayLike) -> NDArray:
-        """Return f(x) for each row of X (N, d) as an array of shape (N, c), in units of y."""
+        """Return f(x) for each row of X (N, d) as an array of shape (N, c), in units of y.
+
+        Beyond the result it takes a few megabytes, however many rows there are.
+        """
         X = self._inputs(X)
         out = np.empty((len(X), self.n_outputs))
-        for rows, Z in self._preactivations(X):
-            out[rows] = activation(Z, self.negative_slope) @ self.B + self.b0
+        operations = float(X.size) * self.n_neurons
+        compiled = operations > _WORTH_COMPILING and self.n_features <= _MOST_COMPILED_INPUTS
+        predicted = self._compiled_predictions if compiled else self._predictions
+        step = max(1, _BLOCK_ENTRIES // max(1, self.n_features if compiled else self.n_neurons))
+
+        def task(part: int, parts: int) -> None:
+            for start in range(part * step, len(X), parts * step):
+                rows = slice(start, start + step)
+                predicted(np.array(X[rows], dtype=np.float64, order="C"), out[rows])
+
+        in_threads(task, operations)
         return out
+
+    def _predictions(self, X: NDArray, out: NDArray) -> None:
+        np.matmul(activation(X @ self.A[1:] + self.A[0], self.negative_slope), self.B, out=out)
+        out += self.b0
+
+    def _compiled_predictions(self, X: NDArray, out: NDArray) -> None:
+        from anmin.rows.kernels import set_predictions
+
+        # Copies, because read-only arrays would be compiled for once more.
+        set_predictions(X, self.A.copy(), self.B.copy(), self.b0.copy(), self.negative_slope, out)
 
     def pattern(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Return which neurons are active, x̃_iᵀ a_j > 0, as booleans of shape (N, h) for X of shape (N, d)."""

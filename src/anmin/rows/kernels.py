@@ -76,21 +76,32 @@ def set_activations(
 
 
 @compiled
-def set_predictions(
-    X: NDArray, A: NDArray, B: NDArray, b0: NDArray, negative_slope: float, start: int, stop: int, out: NDArray
-) -> None:
-    """Set the rows of ``out`` (N, c) from ``start`` to ``stop`` to σ(X̃A) B + b0."""
-    h, c = B.shape
-    z = np.empty(h)
-    for i in range(start, stop):
-        _preactivations(X, i, A, z)
+def set_predictions(X: NDArray, A: NDArray, B: NDArray, b0: NDArray, negative_slope: float, out: NDArray) -> None:
+    """Set out (N, c) to σ(X̃A) B + b0, 64 rows at a time side by side, so that nothing of N × h is held."""
+    d, h, c = X.shape[1], B.shape[0], B.shape[1]
+    x, z, y = np.empty((d, 64)), np.empty(64), np.empty((c, 64))
+    for start in range(0, len(X), 64):
+        n = min(64, len(X) - start)
+        for i in range(n):
+            for k in range(d):
+                x[k, i] = X[start + i, k]
         for k in range(c):
-            out[i, k] = b0[k]
+            for i in range(n):
+                y[k, i] = b0[k]
         for j in range(h):
-            activity = max(z[j], 0.0) + negative_slope * min(z[j], 0.0)
-            if activity != 0.0:
-                for k in range(c):
-                    out[i, k] += activity * B[j, k]
+            for i in range(n):
+                z[i] = A[0, j]
+            for k in range(d):
+                for i in range(n):
+                    z[i] += x[k, i] * A[k + 1, j]
+            for i in range(n):
+                z[i] = max(z[i], 0.0) + negative_slope * min(z[i], 0.0)
+            for k in range(c):
+                for i in range(n):
+                    y[k, i] += z[i] * B[j, k]
+        for i in range(n):
+            for k in range(c):
+                out[start + i, k] = y[k, i]
 
 
 @compiled
