@@ -180,7 +180,7 @@ def test_a_converged_solve_is_that_of_the_dense_matrix(case: Case, kind):
     if loss < state.loss - 1e-4 * predicted:
         # Balancing after the step changes nothing but the penalty, which is then least.
         reference = VarPro().begin(problem, A)
-        np.testing.assert_allclose(taken.network.A, reference.network.A, rtol=1e-6, atol=1e-7 * np.abs(A).max())
+        np.testing.assert_allclose(taken.network.A, reference.network.A, rtol=1e-5, atol=1e-5 * np.abs(A).max())
         assert taken.record.damping == damping
     else:
         assert taken.record.damping > damping

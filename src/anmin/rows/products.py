@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.blas import product
-from anmin.network import activation
 from anmin.rows.arrays import ArrayRows
-from anmin.rows.patterns import Pattern, n_words, packed
+from anmin.rows.patterns import Pattern, n_words
+from anmin.rows.sums import gates_of
 from anmin.statistics import OutputStatistics
 
 #: Entries of a block of rows × neurons: what a core's cache holds.
@@ -85,14 +85,15 @@ class PatternProducts:
         The entries that differ from those of ``since``, earlier products of the same rows, are counted in ``flips``.
         ``tried`` may be the output-layer sums at A, if a light pass has found them already.
         """
+        from anmin.rows.kernels import set_activations
+
         N, h = rows.n_rows, A.shape[1]
         kept = np.empty((N, h)) if kept_bytes(N, h) else None
         bits = np.empty((N, n_words(h)), dtype=np.uint64)
+        weights, alike = np.array(A), np.empty(0)
         for place in _places(rows, h):
-            S = activation(_along(_inputs(rows, place), A), negative_slope)
-            bits[place] = packed(S > 0)
-            if kept is not None:
-                kept[place] = S
+            S = np.empty((place.stop - place.start, h)) if kept is None else kept[place]
+            set_activations(rows.X, alike, weights, negative_slope, place.start, place.stop, bits, S)
         pattern = Pattern(bits, h)
         comparable = since is not None and since.pattern.bits.shape == bits.shape
         flips = pattern.flips(since.pattern) if since is not None and comparable else 0
@@ -198,10 +199,11 @@ class PatternProducts:
         return np.take_along_axis(A, largest, axis=0)[0] / np.where(own == 0, 1.0, own)
 
     def _blocks(self) -> Iterator[_Block]:
-        for place in _places(self.rows, self.A.shape[1]):
+        h = self.A.shape[1]
+        for place in _places(self.rows, h):
             X = _inputs(self.rows, place)
-            S = activation(_along(X, self.A), self.negative_slope) if self.kept is None else self.kept[place]
-            G = (S > 0).astype(np.float64) if not self.negative_slope else np.where(S > 0, 1.0, self.negative_slope)
+            G = gates_of(self.pattern.bits, place, h, self.negative_slope)
+            S = G * _along(X, self.A) if self.kept is None else self.kept[place]
             yield _Block(place, X, S, G, None if self.rows.w is None else self.rows.w[place])
 
 

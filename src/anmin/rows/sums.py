@@ -71,7 +71,7 @@ def sums_of_rows(
     c = Y.shape[1]
     V, s = np.zeros((n_neurons, p, c)), np.zeros((n_neurons, p))
     for block, Xt in _blocks_of_rows(X, block_rows or max(256, _BLOCK_BYTES // (8 * p))):
-        G = _gates(bits, block, n_neurons, negative_slope)
+        G = gates_of(bits, block, n_neurons, negative_slope)
         if len(w):
             G *= w[block, None]
         s += product(G.T, Xt)
@@ -90,7 +90,7 @@ def sums_of_cells(cells: Cells, p: int, n_neurons: int, negative_slope: float) -
         Q[: len(part), : part.shape[1]] = part
 
     U = sums_by_pairs(cells.bits, len(cells), p, n_neurons, negative_slope, fill, _BLOCK_ROWS)
-    G = _gates(cells.bits, slice(0, len(cells)), n_neurons, negative_slope)
+    G = gates_of(cells.bits, slice(0, len(cells)), n_neurons, negative_slope)
     return Sums(U, product(G.T, cells.cross).reshape(n_neurons, p, -1), product(G.T, cells.products[:, :p]))
 
 
@@ -142,7 +142,7 @@ def sums_by_product(
     # BLAS fills the upper triangle of a Fortran-ordered matrix, which is the lower one of its transpose, U.
     U, VsT = np.zeros((k, k), order="F"), np.zeros((c + 1, k))
     for block, Xt in _blocks_of_rows(X, block_rows or max(256, _BLOCK_BYTES // (8 * k), k // 8)):
-        G = _gates(bits, block, h, negative_slope)
+        G = gates_of(bits, block, h, negative_slope)
         Y1 = np.column_stack([Y[block], np.ones(len(Xt))])
         if len(w):
             root = np.sqrt(w[block, None])
@@ -163,7 +163,8 @@ def _blocks_of_rows(X: NDArray, step: int) -> Iterator[tuple[slice, NDArray]]:
         yield block, np.column_stack([np.ones(block.stop - start), X[block]])
 
 
-def _gates(bits: NDArray, block: slice, n_neurons: int, negative_slope: float) -> NDArray:
+def gates_of(bits: NDArray, block: slice, n_neurons: int, negative_slope: float) -> NDArray:
+    """Return G (n, h) of a block of rows: 1 where a neuron is active, else the negative slope."""
     from anmin.rows.kernels import set_gates
 
     G = np.empty((block.stop - block.start, n_neurons))
