@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = options.results / "speed.json"
     try:
         protocol.check_names("section", options.sections, SECTIONS)
+        options.results.mkdir(parents=True, exist_ok=True)
         stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for name in () if options.tables_only else options.sections:
             stored[name] = {"machine": environment(), "rows": SECTIONS[name](options.quick)}
