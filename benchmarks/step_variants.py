@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from anmin.history import Record
 from anmin.rows import ArrayRows
-from anmin.solvers import Problem, State, VarPro, varpro
+from anmin.solvers import Problem, State, VarPro
+from anmin.solvers.levenberg_marquardt import LEAST_DAMPING, LEAST_GAIN, MOST_DAMPING
 from anmin.solvers.systems import cross_terms, output_layer, output_system, projected_system, solve_semidefinite
-from anmin.solvers.varpro import VarProState
+from anmin.solvers.varpro import DenseSystem, VarProState
 from anmin.statistics import OutputStatistics, PatternStatistics
 
 LONGEST, LINE_PASSES, NARROW = 8.0, 8, 0.1  # the range of the line searches, in steps, and when the sampled one ends
@@ -39,8 +40,8 @@ class Varied(VarPro):
         diagonal = np.maximum(diagonal, np.finfo(np.float64).eps * diagonal.max(initial=np.finfo(np.float64).tiny))
         optimality = float(np.max(np.abs(gradient) / np.sqrt(diagonal * max(state.loss, 1e-300))))
         damping, growth = state.damping, 2.0
-        while damping <= varpro._MOST_DAMPING and optimality > self.optimality_tol:
-            step = varpro._damped_step(M, diagonal, gradient, damping)
+        while damping <= MOST_DAMPING and optimality > self.optimality_tol:
+            step = DenseSystem(M, gradient, diagonal).solve(damping)
             if step is not None:
                 predicted = float(step @ (damping * diagonal * step - gradient))
                 if predicted <= self.decrease_tol * state.loss:
@@ -48,7 +49,7 @@ class Varied(VarPro):
                 A = A0 + step.reshape(A0.T.shape).T
                 loss, B, b0 = value(problem, A)
                 gain = (state.loss - loss) / predicted
-                if gain > varpro._LEAST_GAIN:
+                if gain > LEAST_GAIN:
                     length = self.length(problem, A0, A, B, b0, loss)
                     if length != 1.0:
                         A, branch = A0 + length * (A - A0), "line"
@@ -114,7 +115,7 @@ class Inner(VarPro):
         for tried in inner[:0:-1][:1] + inner[:1]:
             promised = state.loss - tried.loss
             gain = (state.loss - value(problem, tried.network.A)[0]) / promised
-            if gain > varpro._LEAST_GAIN:
+            if gain > LEAST_GAIN:
                 A = tried.network.A
                 after = problem.rows.statistics(A, problem.negative_slope, state.statistics)
                 damping = tried.damping if gain > TRUSTED else changed_damping(state.damping, gain)
@@ -191,7 +192,7 @@ def value(problem: Problem, A: NDArray) -> tuple[float, NDArray, NDArray]:
 
 def changed_damping(damping: float, gain: float) -> float:
     """Return the next damping by Nielsen's rule, as VarPro has it."""
-    return max(damping * max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3), varpro._LEAST_DAMPING)
+    return max(damping * max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3), LEAST_DAMPING)
 
 
 def newton_matrix(

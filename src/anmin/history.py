@@ -53,6 +53,8 @@ class Record:
         First-order measure, free of scale: the largest cosine between the residuals and a column of the Jacobian.
     damping : float
         Factor of the diagonal that was added to the hidden-layer system.
+    products : int
+        Products with the hidden layer's matrix that its solution took, where it is not formed.
     branch : str
         How the hidden-layer system was solved, or what else the iteration did.
     """
@@ -69,6 +71,7 @@ class Record:
     dead_neurons: int = 0
     optimality: float = np.nan
     damping: float = np.nan
+    products: int = 0
     branch: str = ""
 
 

@@ -197,7 +197,8 @@ def alpha_path(
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     data = _data(X, y, sample_weight, X_val, y_val, validation_fraction, rng)
     rows = data.rows
-    check_memory(VarPro().required_bytes(rows.n_features, n_neurons, rows.n_outputs), n_neurons, rows.n_features)
+    required = VarPro().required_bytes(rows.n_features, n_neurons, rows.n_outputs, rows.n_rows)
+    check_memory(required, n_neurons, rows.n_features)
     scaling = Scaling.standard(rows) if standardize else Scaling.identity(rows.n_features, rows.n_outputs)
     problem = Problem(scaling.apply(rows), int(n_neurons), 0.0, float(negative_slope), scaling.y_scale)
     held_out = None if data.held_out is None else scaling.apply(data.held_out)

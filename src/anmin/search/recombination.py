@@ -12,9 +12,10 @@ from anmin.network import ReLUNetwork
 from anmin.search.flips import without_linear_part
 from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
 from anmin.search.relocation import least_useful, promising
+from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import output_layer
-from anmin.solvers.varpro import VarPro, VarProState
+from anmin.solvers.varpro import VarPro
 
 _SAMPLED_PER_WEIGHT = 10
 _CHEAP = 1e9  # cost of an iteration below which more children in vain are borne
@@ -98,7 +99,7 @@ class Recombining:
 
     Parameters
     ----------
-    inner : VarPro
+    inner : VarPro or MatrixFree
         The local solver.
     parents : int, default 4
     parent_steps, joined_steps, pruned_steps, child_steps : int
@@ -122,7 +123,7 @@ class Recombining:
         False leaves one parent, fitted on all rows until it settles.
     """
 
-    inner: VarPro = field(default_factory=VarPro)
+    inner: LevenbergMarquardt = field(default_factory=VarPro)
     parents: int = 4
     parent_steps: int = 30
     joined_steps: int = 6
@@ -149,11 +150,12 @@ class Recombining:
         """Return whether there will be more than one network."""
         return self.recombine and not rows_are_few(problem) and iteration_cost(problem) <= DEAR
 
-    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
-        """Return the bytes of the solver inside at twice the width, and of the best network's statistics."""
+    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int = 0) -> int:
+        """Return the bytes of the solver inside at twice the width, and of the best network's sums."""
         k = (n_features + 1) * n_neurons
         width = 2 * n_neurons if self.recombine and k**3 < DEAR else n_neurons
-        return self.inner.required_bytes(n_features, width, n_outputs) + 8 * k**2
+        best = self.inner.sums_bytes(n_features, n_neurons, n_outputs, n_rows)
+        return self.inner.required_bytes(n_features, width, n_outputs, n_rows) + best
 
     def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> RecombiningState:
         """Return the state at ``network``, or at hyperplanes through the data with the best linear model among them."""

@@ -48,10 +48,10 @@ class AltMin:
                 f"got {problem.n_neurons} neurons and {problem.rows.n_features} inputs."
             )
 
-    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
-        """Return the bytes of the statistics, the system and its factor."""
+    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int = 0) -> int:
+        """Return the bytes of the statistics with their pattern, the system and its factor."""
         k = (n_features + 1) * n_neurons
-        return 8 * (4 * k**2 + 4 * k * (n_outputs + 1))
+        return 8 * (4 * k**2 + 4 * k * (n_outputs + 1)) + 4 * n_rows * n_neurons
 
     def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> State:
         """Return the state at the chosen start, or at the hidden weights of ``network`` without their biases."""
@@ -65,6 +65,7 @@ class AltMin:
     def step(self, problem: Problem, state: State) -> State:
         """Return the state after one hidden-layer solve, with one pass over the rows."""
         network, statistics = state.network, state.statistics
+        assert isinstance(statistics, PatternStatistics)
         h, p = statistics.s.shape
         M, c = hidden_system(statistics, network.B, network.b0)
         # The system of the inputs alone: without the constant's row and column of every neuron.

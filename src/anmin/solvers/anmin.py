@@ -66,10 +66,10 @@ class Anmin:
     def check(self, problem: Problem) -> None:
         """Accept every problem."""
 
-    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
-        """Return the bytes of the statistics, the system and its factor."""
+    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int = 0) -> int:
+        """Return the bytes of the statistics with their pattern, the system and its factor."""
         k = (n_features + 1) * n_neurons
-        return 8 * (3 * k**2 + 4 * k * (n_outputs + 1))
+        return 8 * (3 * k**2 + 4 * k * (n_outputs + 1)) + 4 * n_rows * n_neurons
 
     def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> State:
         """Return the state at A ~ N(0, 1), or at the hidden layer of ``network``, with the best output layer."""
@@ -80,6 +80,7 @@ class Anmin:
     def step(self, problem: Problem, state: State) -> State:
         """Return the state after one hidden-layer and one output-layer solve, with one pass over the rows."""
         network, statistics = state.network, state.statistics
+        assert isinstance(statistics, PatternStatistics)
         h, p = statistics.s.shape
         M, c = hidden_system(statistics, network.B, network.b0)
         with threads_for_factors(h * p):

@@ -124,7 +124,7 @@ def check_solvable(problem: Problem, solver: Solver) -> None:
     """Raise ValueError, before any work, if the solver cannot solve such a problem or the machine lacks the memory."""
     rows = problem.rows
     solver.check(problem)
-    required = solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs)
+    required = solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs, rows.n_rows)
     check_memory(required, problem.n_neurons, rows.n_features)
 
 

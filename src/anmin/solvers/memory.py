@@ -14,8 +14,7 @@ def check_memory(required: int, n_neurons: int, n_features: int) -> None:
     if available is not None and required > available:
         raise ValueError(
             f"A fit of n_neurons={n_neurons} with {n_features} inputs needs about {_readable(required)} of memory, "
-            f"which grows with the square of neurons times inputs; {_readable(available)} are free. "
-            f"Choose fewer neurons."
+            f"of which {_readable(available)} are free. Choose fewer neurons."
         )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anmin.history import Record
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
-from anmin.statistics import OutputStatistics, PatternStatistics
+from anmin.statistics import OutputStatistics
 
 #: What is said where a start has no finite loss.
 TOO_LARGE = (
@@ -50,15 +50,41 @@ class Problem:
         return float(np.mean(errors if self.y_scale is None else errors * self.y_scale**2))
 
 
+class PatternSums(Protocol):
+    """What every solver's sums at a frozen pattern can tell, be they formed or not.
+
+    They are :class:`anmin.statistics.PatternStatistics` or :class:`anmin.rows.products.PatternProducts`, which say what
+    these are.
+    """
+
+    @property
+    def active(self) -> NDArray:
+        """Number of rows on which each neuron is active, (h,)."""
+        ...
+
+    @property
+    def flips(self) -> int:
+        """Number of entries of the pattern that differ from the one before."""
+        ...
+
+    def output(self, A: NDArray) -> OutputStatistics:
+        """Return the output-layer sums of hidden weights A (p, h) of this pattern."""
+        ...
+
+    def of_neurons(self, index: NDArray) -> Self:
+        """Return the sums of the neurons of these numbers alone."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where a solver stands: a network, the statistics at it, its loss, and what the iteration reports.
+    """Where a solver stands: a network, the sums at its pattern, its loss, and what the iteration reports.
 
     ``settled`` says whether the solver itself has converged; None leaves that to the loop, which compares losses.
     """
 
     network: ReLUNetwork
-    statistics: PatternStatistics
+    statistics: PatternSums
     loss: float
     record: Record
     settled: bool | None = field(default=None, kw_only=True)
@@ -68,7 +94,7 @@ class State:
         cls,
         problem: Problem,
         network: ReLUNetwork,
-        statistics: PatternStatistics,
+        statistics: PatternSums,
         output: OutputStatistics,
         record: Record,
         **rest: Any,
@@ -97,7 +123,7 @@ class Solver(Protocol):
         """Raise ValueError, before any work, if the method cannot solve this kind of problem."""
         ...
 
-    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int) -> int:
+    def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int = 0) -> int:
         """Return an estimate of the memory that a fit takes beyond the rows."""
         ...
 

@@ -66,15 +66,19 @@ def projected_system(
     K[np.diag_indices(h + 1)] += alpha
     residual_sums = product(C.reshape(k, h + 1), np.vstack([B, b0])) - statistics.V.reshape(k, -1) / n
     gradient = np.sum(residual_sums.reshape(h, p, -1) * B[:, None, :], axis=2) + alpha * A.T
-    # Ĉ K⁻¹ Ĉᵀ as WᵀW, with the eigenvalues of K at the level of rounding left out.
-    values, vectors = eigh(K)
-    kept = values > len(K) * np.finfo(np.float64).eps * values[-1]
-    W = product(C.reshape(k, h + 1), vectors[:, kept] / np.sqrt(values[kept]))
+    W = product(C.reshape(k, h + 1), root_of_inverse(K))  # Ĉ K⁻¹ Ĉᵀ is W Wᵀ
     M = statistics.U.reshape(k, k) / n
     M -= product(W, W.T)
     M.reshape(h, p, h, p)[...] *= (B @ B.T)[:, None, :, None]
     M[np.diag_indices(k)] += alpha
     return M, gradient.reshape(k)
+
+
+def root_of_inverse(K: NDArray) -> NDArray:
+    """Return R (h + 1, r) with R Rᵀ = K⁻¹, or its pseudo-inverse: eigenvalues at the level of rounding are left out."""
+    values, vectors = eigh(K)
+    kept = values > len(K) * np.finfo(np.float64).eps * values[-1]
+    return vectors[:, kept] / np.sqrt(values[kept])
 
 
 def output_layer(output: OutputStatistics, alpha: float) -> tuple[NDArray, NDArray]:
