@@ -3,10 +3,18 @@
 from anmin.solvers.altmin import AltMin
 from anmin.solvers.anmin import Anmin
 from anmin.solvers.loop import Solution, solve
+from anmin.solvers.matrix_free import MatrixFree
 from anmin.solvers.problem import Problem, Solver, State
 from anmin.solvers.varpro import VarPro
 
-#: Solvers by the names that estimators and the command line take; "auto" is the one chosen for the user.
-SOLVERS: dict[str, Solver] = {"auto": VarPro(), "anmin": Anmin(), "varpro": VarPro(), "altmin": AltMin()}
+#: Solvers by the names that estimators and the command line take; "auto" is what the user gets unless the problem is
+#: too large for it (:func:`anmin.search.automatic_solver`).
+SOLVERS: dict[str, Solver] = {
+    "auto": VarPro(),
+    "anmin": Anmin(),
+    "varpro": VarPro(),
+    "matrix_free": MatrixFree(),
+    "altmin": AltMin(),
+}
 
-__all__ = ["SOLVERS", "AltMin", "Anmin", "Problem", "Solution", "Solver", "State", "VarPro", "solve"]
+__all__ = ["SOLVERS", "AltMin", "Anmin", "MatrixFree", "Problem", "Solution", "Solver", "State", "VarPro", "solve"]
