@@ -8,18 +8,19 @@ networks of the same kind, better than they predict the error on new rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh
+from scipy.linalg import LinAlgError, cholesky, eigh, eigh_tridiagonal
 from scipy.linalg.lapack import dtrtri
 
 from anmin.blas import product, threads_for_products
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
+from anmin.rows.products import PatternProducts
 from anmin.solvers.altmin import AltMin
 from anmin.solvers.systems import cross_terms, output_system, projected_system
 from anmin.statistics import PatternStatistics
@@ -27,6 +28,9 @@ from anmin.validation import checked_inputs, checked_targets
 
 _EPS = np.finfo(np.float64).eps
 _BLOCK_BYTES = 2**23  # of the Jacobian of a block of rows
+_WEIGHTS_PROBED = 4000  # over all probes, which are at least two
+_MOST_STEPS = 100  # of the Lanczos process for each probe
+_SETTLED = 5e-3  # relative change over ten steps
 _DETERMINED = 1e-10  # 1 − leverage below which a row alone determines its fit, to rounding
 
 
@@ -89,6 +93,70 @@ def joint_inverse(statistics: PatternStatistics, network: ReLUNetwork, alpha: fl
     # H + alpha·I has M⁻¹ as the hidden layer's block of its inverse.
     determined = np.clip(kept - alpha * np.sum(R**2, axis=1), 0.0, 1.0)
     return JointInverse(R, Q, overlap, float(rank - alpha * trace), float(log_determinant), determined)
+
+
+class Estimate(NamedTuple):
+    """Estimates of what :class:`JointInverse` knows exactly: the effective parameters γ, and log det(I + H/alpha)."""
+
+    effective_parameters: float
+    log_determinant: float
+
+
+def joint_estimate(products: PatternProducts, network: ReLUNetwork, alpha: float) -> Estimate:
+    """Return estimates from products with the joint Gauss–Newton matrix H alone, by stochastic Lanczos quadrature.
+
+    γ = tr f(H) with f(x) = x/(x + alpha), and log det(I + H/alpha) likewise, are means of zᵀf(H)z over vectors z of
+    random signs, always the same: two, or more where the weights are few. Each is a sum over the eigenvalues of the
+    tridiagonal matrix of the Lanczos process from z, which goes on until both change by less than half a percent in ten
+    steps, at most for 100 (Bai, Fahey & Golub, Some large-scale matrix computation problems, 1996; Ubaru, Chen & Saad,
+    Fast estimation of tr(f(A)) via stochastic Lanczos quadrature, 2017). The estimates stray by some percent where γ is
+    some hundreds, and by less where it is more. Eigenvalues that the process does not tell from alpha make γ too large.
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is not positive.
+    """
+    if not alpha > 0:
+        raise ValueError(f"alpha must be positive; got {alpha!r}.")
+    A, B = network.A, network.B
+    (p, h), c, n = A.shape, network.n_outputs, products.rows.n
+    K, _ = output_system(products.output(A), 0.0)
+
+    def multiply(v: NDArray) -> NDArray:
+        D, E = v[: p * h].reshape(p, h), v[p * h :].reshape(h + 1, c)
+        T, overlap = products.forward(D, B, A)
+        return np.concatenate([products.backward(T, B, E, A).ravel(), (overlap + n * (K @ E)).ravel()]) / n
+
+    rng, size = np.random.default_rng(0), p * h + (h + 1) * c
+    probes = max(2, _WEIGHTS_PROBED // size)
+    found = [_quadrature(multiply, rng.choice([-1.0, 1.0], size), alpha) for _ in range(probes)]
+    effective, log_determinant = np.mean(found, axis=0)
+    return Estimate(float(effective), float(log_determinant))
+
+
+def _quadrature(multiply: Callable[[NDArray], NDArray], start: NDArray, alpha: float) -> NDArray:
+    """Return zᵀ H (H + alpha·I)⁻¹ z and zᵀ log(I + H/alpha) z for the start z."""
+    square = float(start @ start)
+    before, here = np.zeros_like(start), start / np.sqrt(square)
+    diagonal: list[float] = []
+    beside: list[float] = []
+    found = np.full(2, np.nan)
+    while True:
+        image = multiply(here)
+        diagonal.append(float(here @ image))
+        image -= diagonal[-1] * here + (beside[-1] if beside else 0.0) * before
+        length = float(np.linalg.norm(image))
+        last = len(diagonal) == _MOST_STEPS or length <= len(start) * _EPS * max(diagonal)
+        if last or len(diagonal) % 10 == 0:
+            values, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside))
+            values = np.maximum(values, 0.0)
+            parts = np.column_stack([values / (values + alpha), np.log1p(values / alpha)])
+            earlier, found = found, square * (vectors[0] ** 2 @ parts)
+            if last or np.all(np.abs(found - earlier) <= _SETTLED * np.abs(found)):
+                return found
+        before, here = here, image / length
+        beside.append(length)
 
 
 def leverage(network: ReLUNetwork, rows: ArrayRows, alpha: float) -> NDArray:

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from anmin.blas import threads_for_products
 from anmin.history import Status
-from anmin.influence import joint_inverse
+from anmin.influence import Estimate, JointInverse, joint_estimate, joint_inverse
 from anmin.network import ReLUNetwork
 from anmin.objective import penalty
 from anmin.rows.arrays import ArrayRows
+from anmin.rows.products import PatternProducts
 from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
 from anmin.search.recombination import Recombining
 from anmin.search.restarts import solve_with_restarts
+from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
 from anmin.solvers.loop import Callback, Solution, check_solvable, check_start, solve
-from anmin.solvers.problem import Problem
+from anmin.solvers.matrix_free import MatrixFree
+from anmin.solvers.problem import PatternSums, Problem
 from anmin.solvers.varpro import VarPro
 from anmin.statistics import PatternStatistics
 
@@ -29,6 +32,7 @@ _LEAST_SUM = 1e-5
 _NEARLY_EXACT = 1e-3
 _MUCH_LESS = 5.0
 _DEAR_ITERATIONS = 6  # where one takes several seconds
+_MATRIX_FREE_ITERATIONS = 15  # where one takes less than its evidence
 _RELEVANCE_TOL = 0.1
 # The size of the weights of an input is known to sqrt(2/h) or so; of fewer it says too little.
 _ENOUGH_NEURONS = 16
@@ -55,7 +59,8 @@ class Evidence:
         the evidence asks for that alpha.
     input_alphas : ndarray of shape (d,)
         The penalty that the weights of each input would have were it their own, σ²·γ_k/(n·Σ_j A_kj²): large for an
-        input that the network makes little use of (automatic relevance determination: MacKay, Bayesian non-linear
+        input that the network makes little use of; from :class:`anmin.rows.products.PatternProducts`, which do not tell
+        inputs apart, ``alpha`` for every one (automatic relevance determination: MacKay, Bayesian non-linear
         modelling for the prediction competition, 1994; Neal, Bayesian learning for neural networks, 1996).
     """
 
@@ -66,29 +71,39 @@ class Evidence:
     input_alphas: NDArray
 
 
-def evidence(statistics: PatternStatistics, network: ReLUNetwork, alpha: float) -> Evidence:
+def evidence(statistics: PatternSums, network: ReLUNetwork, alpha: float) -> Evidence:
     """Return the evidence of a network with the best output layer at ``alpha``, from the sums at its pattern.
 
+    From :class:`anmin.rows.products.PatternProducts` it is an estimate (:func:`anmin.influence.joint_estimate`).
     The activation pattern is taken as given: that it was chosen too is not counted.
     """
     A, B, b0 = network.A, network.B, network.b0
-    n, c = statistics.n, network.n_outputs
-    inverse = joint_inverse(statistics, network, alpha)
-    effective = float(np.clip(inverse.effective_parameters, 0.0, 0.95 * n * c))
-    squares = float(statistics.output(A).sse(B, b0).sum())
+    output, c = statistics.output(A), network.n_outputs
+    n = output.n
+    joint: JointInverse | Estimate
+    if isinstance(statistics, PatternProducts):
+        joint = joint_estimate(statistics, network, alpha)
+    else:
+        assert isinstance(statistics, PatternStatistics)
+        joint = joint_inverse(statistics, network, alpha)
+    effective = float(np.clip(joint.effective_parameters, 0.0, 0.95 * n * c))
+    squares = float(output.sse(B, b0).sum())
     noise = squares / (n * c - effective)
     size = max(penalty(A, B, b0), 1e-300)
     wanted = float(np.clip(noise * effective / (n * size), _LEAST_SUM / n, _MOST_ALPHA))
-    of_inputs = inverse.determined.reshape(A.T.shape).sum(axis=0)[1:]
-    sizes = np.maximum(np.sum(A[1:] ** 2, axis=1), 1e-300)
+    input_alphas = np.full(network.n_features, wanted)
+    if isinstance(joint, JointInverse):
+        of_inputs = joint.determined.reshape(A.T.shape).sum(axis=0)[1:]
+        sizes = np.maximum(np.sum(A[1:] ** 2, axis=1), 1e-300)
+        input_alphas = np.clip(noise * of_inputs / (n * sizes), _LEAST_SUM / n, _MOST_ALPHA)
     # A perfect fit without a penalty has no finite evidence.
     log_loss = np.log(max(squares / n + alpha * size, 1e-300))
     return Evidence(
         effective,
         noise,
         wanted,
-        float(-0.5 * (n * c * log_loss + inverse.log_determinant)),
-        np.clip(noise * of_inputs / (n * sizes), _LEAST_SUM / n, _MOST_ALPHA),
+        float(-0.5 * (n * c * log_loss + joint.log_determinant)),
+        input_alphas,
     )
 
 
@@ -121,6 +136,7 @@ def choose_alpha(
     problem: Problem,
     rng: np.random.Generator,
     *,
+    solver: LevenbergMarquardt | None = None,
     relevance: bool = False,
     sample_rows: int = 20_000,
     max_iter: int = 60,
@@ -139,10 +155,13 @@ def choose_alpha(
     ----------
     problem : Problem
     rng : numpy.random.Generator
+    solver : VarPro or MatrixFree, optional
+        What the fit is by; by default ``VarPro()``.
     relevance : bool, default False
         Whether to choose how much the inputs count, too. One penalty for all weights takes a unit of every input for
         equally far. Where the evidence asks for more on the weights of one input than on all together, that input is
-        made smaller, which comes to the same. Left out where rows or neurons are few, or an iteration takes seconds.
+        made smaller, which comes to the same. Left out where rows or neurons are few, a dense iteration takes seconds,
+        or the solver does without matrices.
     sample_rows, max_iter : int
     tol : float
     deadline : float, optional
@@ -162,17 +181,21 @@ def choose_alpha(
         Also after an interrupt, once there is a first network: what it has come to then.
     """
     fitted = replace(problem, rows=problem.rows.sample(sample_rows, rng), alpha=_FIRST_ALPHA)
-    check_solvable(fitted, VarPro())
-    if iteration_cost(fitted) > DEAR:
+    solver = solver or VarPro()
+    check_solvable(fitted, solver)
+    if isinstance(solver, MatrixFree):
+        max_iter, relevance = min(max_iter, _MATRIX_FREE_ITERATIONS), False
+    elif iteration_cost(fitted) > DEAR:
         max_iter, relevance = min(max_iter, _DEAR_ITERATIONS), False
     relevance = relevance and problem.n_neurons >= _ENOUGH_NEURONS and not rows_are_few(fitted)
     with threads_for_products((problem.rows.n_features + 1) * problem.n_neurons):
-        chosen = _agreed(fitted, rng, relevance, max_iter, tol, deadline, callback)
+        chosen = _agreed(fitted, solver, rng, relevance, max_iter, tol, deadline, callback)
     return replace(chosen, alpha=_rounded(chosen.alpha * fitted.rows.n / problem.rows.n))
 
 
 def _agreed(
     fitted: Problem,
+    solver: LevenbergMarquardt,
     rng: np.random.Generator,
     relevance: bool,
     max_iter: int,
@@ -180,7 +203,7 @@ def _agreed(
     deadline: float | None,
     callback: Callback | None,
 ) -> Choice:
-    solver, rows = VarPro(), fitted.rows
+    rows = fitted.rows
     state = solver.begin(fitted, starting_weights(fitted, rng))
     check_start(state)
     first, agreed, interrupted = state.network, 0, False
@@ -195,7 +218,7 @@ def _agreed(
             if iteration % 3 and not state.settled:
                 continue
             found = evidence(state.statistics, state.network, fitted.alpha)
-            share = found.effective_parameters / (state.statistics.n * rows.n_outputs)
+            share = found.effective_parameters / (rows.n * rows.n_outputs)
             change = np.ones(rows.n_features)
             if relevance:
                 change = _relevances(found, relevances) / relevances
@@ -208,6 +231,7 @@ def _agreed(
             following = replace(fitted, alpha=found.alpha)
             A, statistics = state.network.A, state.statistics
             if relevance:
+                assert isinstance(statistics, PatternStatistics)
                 following = replace(following, rows=_scaled(rows, relevances * change))
                 A, statistics = _divided(A, change), statistics.scaled(change)
             # All at once, so that an interrupt leaves a network in coordinates that are known.
@@ -251,7 +275,7 @@ def solve_chosen(
     if solution.status is not Status.CONVERGED:
         return alpha, solution
     try:
-        less = reconsidered_alpha(problem, solution.network)
+        less = reconsidered_alpha(problem, solution.network, solver.inner)
         if less < alpha:
             # A smaller penalty lowers the loss of the same network: the history still never rises.
             problem, solver = replace(problem, alpha=less), replace(solver, recombine=False)
@@ -276,16 +300,17 @@ def searched_alpha(choice: Choice) -> float:
     return _rounded(choice.alpha * 2 * (1 - choice.effective_share) ** 4)
 
 
-def reconsidered_alpha(problem: Problem, network: ReLUNetwork) -> float:
+def reconsidered_alpha(problem: Problem, network: ReLUNetwork, solver: LevenbergMarquardt) -> float:
     """Return ``problem.alpha``, or a much smaller penalty that a network found with it asks for.
 
     Where there is next to no noise, what the first fit leaves is the misfit of a middling optimum, and its evidence
     asks for far too much. So if a later network leaves less than a thousandth of the variance of the targets, and its
     evidence asks for less than a fifth of the penalty, that is returned.
     """
-    statistics = problem.rows.statistics(network.A, problem.negative_slope)
-    error = float(statistics.output(network.A).sse(network.B, network.b0).sum())
-    variation = float(np.sum(statistics.y_square - statistics.y_sum**2 / statistics.n))
+    statistics = solver.sums(problem, network.A)
+    output = statistics.output(network.A)
+    error = float(output.sse(network.B, network.b0).sum())
+    variation = float(np.sum(output.y_square - output.y_sum**2 / output.n))
     if rows_are_few(problem) or error >= _NEARLY_EXACT * variation:
         return problem.alpha
     wanted = evidence(statistics, network, problem.alpha).alpha
