@@ -21,9 +21,10 @@ from anmin.history import Record, Status
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
-from anmin.search import Recombining, solve_with_restarts
+from anmin.search import Recombining, automatic_solver, solve_with_restarts
 from anmin.selection import Choice, choose_alpha, solve_chosen
-from anmin.solvers import SOLVERS, Problem, Solver, VarPro
+from anmin.solvers import SOLVERS, Problem, Solver
+from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
 from anmin.solvers.loop import check_solvable
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
 
@@ -47,16 +48,21 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ----------
     n_neurons : int, default 64
         Number of hidden neurons, h.
-    solver : {"auto", "anmin", "varpro", "altmin"} or solver object, default "auto"
+    solver : {"auto", "anmin", "varpro", "matrix_free", "altmin"} or solver object, default "auto"
         "varpro" is Levenberg–Marquardt on the hidden layer with the output layer solved out, within a search that
-        joins, grows and prunes networks (:class:`anmin.search.Recombining`); its loss never rises. "anmin" is the
+        joins, grows and prunes networks (:class:`anmin.search.Recombining`); its loss never rises. "matrix_free" takes
+        the same steps by conjugate gradients (:class:`anmin.solvers.MatrixFree`), for many neurons and inputs: time and
+        memory grow with their product instead of its square. "anmin" is the
         paper's Algorithm 1: quicker, and much less deep. "altmin" fits a sum of ReLUs without output weights and
-        biases (one output; use it with ``standardize=False``). "auto" is "varpro". An object from
+        biases (one output; use it with ``standardize=False``). "auto" is "varpro", or "matrix_free" where the
+        matrices of that do not fit in memory or a step with them would take much longer
+        (:func:`anmin.search.automatic_solver`). An object from
         :mod:`anmin.solvers` or :mod:`anmin.search`, such as ``Anmin(system_dtype="float32")``, brings its own settings.
     alpha : float >= 0 or "auto", default "auto"
         Penalty of the weights, in the coordinates solved in. "auto" is the paper's 0.001/n with "anmin" and "altmin";
         with "varpro" it is chosen from the data by their evidence, and where the inputs are standardised so is how
-        much each of them counts (:func:`anmin.selection.choose_alpha`, :func:`anmin.selection.searched_alpha`).
+        much each of them counts (:func:`anmin.selection.choose_alpha`, :func:`anmin.selection.searched_alpha`); with
+        "matrix_free" by an estimate of it, and the inputs count alike.
     negative_slope : float in [0, 1), default 0.0
         Slope of the activation for negative arguments.
     max_iter : int >= 1, optional
@@ -206,7 +212,9 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         problem = Problem(
             scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
         )
-        if isinstance(solver, VarPro):
+        if isinstance(self.solver, str) and self.solver == "auto":
+            solver = automatic_solver(problem, recombine=self.relocate)
+        elif isinstance(solver, LevenbergMarquardt):
             solver = Recombining(solver, recombine=self.relocate)
         choice: Choice | None = None
         with ExitStack() as stack:
@@ -214,7 +222,14 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             if self.alpha == "auto" and isinstance(solver, Recombining):
                 check_solvable(problem, solver)
                 deadline = None if self.max_time is None else begun + self.max_time
-                choice = choose_alpha(problem, rng, relevance=self.standardize, deadline=deadline, callback=bar)
+                choice = choose_alpha(
+                    problem,
+                    rng,
+                    solver=solver.inner,
+                    relevance=self.standardize,
+                    deadline=deadline,
+                    callback=bar,
+                )
                 scaling = scaling.emphasised(choice.relevance)
                 problem = replace(problem, rows=scaling.apply(rows, self.dtype))
             callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
