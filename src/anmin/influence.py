@@ -28,9 +28,9 @@ from anmin.validation import checked_inputs, checked_targets
 
 _EPS = np.finfo(np.float64).eps
 _BLOCK_BYTES = 2**23  # of the Jacobian of a block of rows
-_WEIGHTS_PROBED = 4000  # over all probes, which are at least two
+_WEIGHTS_PROBED = 10_000  # over all probes, of which there is at least one
 _MOST_STEPS = 100  # of the Lanczos process for each probe
-_SETTLED = 5e-3  # relative change over ten steps
+_SETTLED = 2e-2  # relative change over ten steps
 _DETERMINED = 1e-10  # 1 − leverage below which a row alone determines its fit, to rounding
 
 
@@ -106,8 +106,8 @@ def joint_estimate(products: PatternProducts, network: ReLUNetwork, alpha: float
     """Return estimates from products with the joint Gauss–Newton matrix H alone, by stochastic Lanczos quadrature.
 
     γ = tr f(H) with f(x) = x/(x + alpha), and log det(I + H/alpha) likewise, are means of zᵀf(H)z over vectors z of
-    random signs, always the same: two, or more where the weights are few. Each is a sum over the eigenvalues of the
-    tridiagonal matrix of the Lanczos process from z, which goes on until both change by less than half a percent in ten
+    random signs, always the same: one, or more where the weights are few. Each is a sum over the eigenvalues of the
+    tridiagonal matrix of the Lanczos process from z, which goes on until both change by less than two percent in ten
     steps, at most for 100 (Bai, Fahey & Golub, Some large-scale matrix computation problems, 1996; Ubaru, Chen & Saad,
     Fast estimation of tr(f(A)) via stochastic Lanczos quadrature, 2017). The estimates stray by some percent where γ is
     some hundreds, and by less where it is more. Eigenvalues that the process does not tell from alpha make γ too large.
@@ -129,7 +129,7 @@ def joint_estimate(products: PatternProducts, network: ReLUNetwork, alpha: float
         return np.concatenate([products.backward(T, B, E, A).ravel(), (overlap + n * (K @ E)).ravel()]) / n
 
     rng, size = np.random.default_rng(0), p * h + (h + 1) * c
-    probes = max(2, _WEIGHTS_PROBED // size)
+    probes = -(-_WEIGHTS_PROBED // size)
     found = [_quadrature(multiply, rng.choice([-1.0, 1.0], size), alpha) for _ in range(probes)]
     effective, log_determinant = np.mean(found, axis=0)
     return Estimate(float(effective), float(log_determinant))

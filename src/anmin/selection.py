@@ -32,7 +32,7 @@ _LEAST_SUM = 1e-5
 _NEARLY_EXACT = 1e-3
 _MUCH_LESS = 5.0
 _DEAR_ITERATIONS = 6  # where one takes several seconds
-_MATRIX_FREE_ITERATIONS = 15  # where one takes less than its evidence
+_MATRIX_FREE_ITERATIONS = 9  # where the evidence takes longer than they do
 _RELEVANCE_TOL = 0.1
 # The size of the weights of an input is known to sqrt(2/h) or so; of fewer it says too little.
 _ENOUGH_NEURONS = 16

@@ -16,7 +16,8 @@ from anmin.rows.arrays import ArrayRows
 from anmin.rows.patterns import Pattern, n_words, packed
 from anmin.statistics import OutputStatistics
 
-_BLOCK_BYTES = 2**21  # of a block of rows × neurons: what a core's cache holds
+#: Entries of a block of rows × neurons: what a core's cache holds.
+BLOCK_ENTRIES = 2**18
 #: Most bytes of the activations of all rows that are kept between products; more are computed afresh in each.
 KEPT_BYTES = 2**28
 
@@ -211,7 +212,7 @@ def kept_bytes(n_rows: int, n_neurons: int) -> int:
 
 
 def _places(rows: ArrayRows, width: int) -> Iterator[slice]:
-    step = rows.block_rows or max(256, _BLOCK_BYTES // (8 * width))
+    step = rows.block_rows or max(256, BLOCK_ENTRIES // width)
     for start in range(0, rows.n_rows, step):
         yield slice(start, min(start + step, rows.n_rows))
 

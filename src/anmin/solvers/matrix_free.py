@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.network import ReLUNetwork
-from anmin.rows.products import PatternProducts, kept_bytes
+from anmin.rows.products import BLOCK_ENTRIES, PatternProducts, kept_bytes
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState, floored
 from anmin.solvers.preconditioners import Blocks, Kronecker, Nystrom, Operator, Preconditioner
 from anmin.solvers.problem import PatternSums, Problem, State
@@ -91,7 +91,7 @@ class MatrixFree(LevenbergMarquardt):
         return 8 * n_rows * -(-n_neurons // 64) + kept_bytes(n_rows, n_neurons) + 8 * n_neurons**2
 
     def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int = 0) -> int:
-        """Return the bytes of the vectors, the activations before and after a step, and the preconditioner."""
+        """Return the bytes of the vectors, blocks of rows, activations before and after a step, and preconditioner."""
         p, h, c = n_features + 1, n_neurons, n_outputs
         made = {
             "kronecker": 6 * p**2 + 4 * h**2,
@@ -99,6 +99,7 @@ class MatrixFree(LevenbergMarquardt):
             "nystrom": 4 * self.rank * p * h,
         }[self.preconditioner]
         arrays = _VECTORS * p * h + 8 * (h + 1) * (h + 1 + c) + 6 * n_rows * (c + 1) + made
+        arrays += max(256, BLOCK_ENTRIES // h) * (3 * p + 6 * h)
         return 8 * arrays + 2 * self.sums_bytes(n_features, h, c, n_rows)
 
     def sums(
