@@ -285,15 +285,16 @@ def test_memory_grows_with_neurons_times_inputs_not_its_square():
 
 def test_a_fit_that_memory_refused_runs_by_default(monkeypatch):
     X, Y, _, _ = CASES[0].data()
-    needed = Recombining().required_bytes(3, 8, 1, 200)
-    least = Recombining(MatrixFree()).required_bytes(3, 8, 1, 200)
+    needed = Recombining().required_bytes(3, 40, 1, 200)
+    least = Recombining(MatrixFree()).required_bytes(3, 40, 1, 200)
+    assert least < needed
     free = (needed + least) // 2
     monkeypatch.setattr("anmin.solvers.memory.available_bytes", lambda: free)
     monkeypatch.setattr("anmin.search.automatic.available_bytes", lambda: free)
-    with pytest.raises(ValueError, match=r"n_neurons=8 with 3 inputs needs about .* of memory, of which .* are free"):
-        ReLURegressor(8, solver="varpro").fit(X, Y)
+    with pytest.raises(ValueError, match=r"n_neurons=40 with 3 inputs needs about .* of memory, of which .* are free"):
+        ReLURegressor(40, solver="varpro").fit(X, Y)
     with pytest.warns(match="max_iter"):
-        model = ReLURegressor(8, max_iter=4, random_state=0).fit(X, Y)
+        model = ReLURegressor(40, max_iter=4, random_state=0).fit(X, Y)
     assert model.history_["products"].sum() > 0
 
 

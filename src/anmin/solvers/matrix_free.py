@@ -99,7 +99,7 @@ class MatrixFree(LevenbergMarquardt):
             "nystrom": 4 * self.rank * p * h,
         }[self.preconditioner]
         arrays = _VECTORS * p * h + 8 * (h + 1) * (h + 1 + c) + 6 * n_rows * (c + 1) + made
-        arrays += max(256, BLOCK_ENTRIES // h) * (3 * p + 6 * h)
+        arrays += min(n_rows, max(256, BLOCK_ENTRIES // h)) * (3 * p + 6 * h)
         return 8 * arrays + 2 * self.sums_bytes(n_features, h, c, n_rows)
 
     def sums(
