@@ -334,7 +334,7 @@ def predict(quick: bool) -> Rows:
     X = rng.standard_normal((n, d))
     network = ReLUNetwork(rng.standard_normal((d + 1, h)), rng.standard_normal((h, 1)), np.zeros(1))
     rivals: dict[str, Callable[[], object]] = {"anmin": lambda: network.predict(X)}
-    mlp = MLPRegressor((h,), max_iter=1)
+    mlp = MLPRegressor(hidden_layer_sizes=(h,), max_iter=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mlp.fit(X[:100], X[:100, 0])
