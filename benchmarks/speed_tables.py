@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anmin.atomic import written_atomically
-from anmin.lab.figures import import_matplotlib
+from anmin.lab.figures import STYLE, import_matplotlib
 from anmin.lab.standings import number
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Rows = list[dict[str, Any]]
+COLOURS = ("#0072B2", "#D55E00")
 #: Seconds asked for: 30 iterations of ANMIN, the paper's training errors, and the errors of a deep search.
 ANMIN_TARGETS = {"horse_sdf": 1.0, "bike_sharing": 4.0, "abalone": 0.7}
 PAPER_TARGETS = {"horse_sdf": 0.7, "bike_sharing": 2.0, "abalone": 0.3}
@@ -234,22 +238,38 @@ def curves(rows: Rows) -> list[tuple[str, str, str, list[tuple[int, float]]]]:
 
 
 def draw_scaling(path: Path, rows: Rows) -> None:
-    """Draw the seconds of the passes against rows, inputs and neurons."""
-    plt = import_matplotlib()
-    figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained", sharey=True)
+    """Draw the seconds of the passes against rows, inputs and neurons, and write it as a PNG file."""
+    matplotlib = import_matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure = scaling_figure(rows)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_atomically(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+
+
+def scaling_figure(rows: Rows) -> Figure:
+    """Return a panel for each of rows, inputs and neurons; the heavy pass in full lines, the light one in dashes."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    found = curves(rows)
     for axis, along in zip(axes, ("rows", "inputs", "neurons"), strict=True):
-        for of, what, fixed, points in curves(rows):
-            if of == along:
-                style = "o-" if what == "heavy" else "s--"
-                axis.plot(*zip(*points, strict=True), style, markersize=4, label=f"{what}; {fixed}")
+        of = [curve for curve in found if curve[0] == along]
+        groups = list(dict.fromkeys(fixed for _, _, fixed, _ in of))
+        for _, what, fixed, points in of:
+            sizes, taken = zip(*points, strict=True)
+            style = {"color": COLOURS[groups.index(fixed)], "linestyle": "-" if what == "heavy" else "--"}
+            axis.plot(sizes, taken, marker="o", markersize=4, label=f"{what}; {fixed}", **style)
         axis.set(xscale="log", yscale="log", xlabel=along)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize="x-small")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1,) if along == "rows" else (1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.legend(fontsize="x-small", loc="upper left")
+    axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes[0].set_ylabel("seconds of a pass")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_atomically(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-    plt.close(figure)
+    return figure
 
 
 def _startup(rows: Rows) -> list[str]:
