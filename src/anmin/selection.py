@@ -34,6 +34,8 @@ _MUCH_LESS = 5.0
 _DEAR_ITERATIONS = 6  # where one takes several seconds
 _MATRIX_FREE_ITERATIONS = 9  # where the evidence takes longer than they do
 _RELEVANCE_TOL = 0.1
+# The first iterations see few rows, until one lowers the loss by less than a share of itself.
+_FEW_ROWS, _FEW_PER_WEIGHT, _FEW_ITERATIONS, _STALLED = 2000, 4, 15, 0.05
 # The size of the weights of an input is known to sqrt(2/h) or so; of fewer it says too little.
 _ENOUGH_NEURONS = 16
 _IRRELEVANT = 0.02  # least relevance, where the mean square is 1
@@ -203,7 +205,9 @@ def _agreed(
     deadline: float | None,
     callback: Callback | None,
 ) -> Choice:
-    rows = fitted.rows
+    final = fitted.rows
+    rows = _few_rows(fitted, rng)
+    fitted = replace(fitted, rows=rows)
     state = solver.begin(fitted, starting_weights(fitted, rng))
     check_start(state)
     first, agreed, interrupted = state.network, 0, False
@@ -212,9 +216,15 @@ def _agreed(
         for iteration in range(1, max_iter + 1):
             if deadline is not None and time.perf_counter() >= deadline:
                 break
+            before = state.loss
             state = solver.step(fitted, state)
             if callback is not None:
                 callback(replace(state.record, iteration=iteration), state.network)
+            if rows is not final and (iteration >= _FEW_ITERATIONS or before - state.loss < _STALLED * before):
+                following = replace(fitted, rows=_scaled(final, relevances), alpha=fitted.alpha * rows.n / final.n)
+                at = replace(solver.begin(following, state.network.A), damping=state.damping)
+                fitted, state, rows = following, at, final
+                continue
             if iteration % 3 and not state.settled:
                 continue
             found = evidence(state.statistics, state.network, fitted.alpha)
@@ -242,7 +252,15 @@ def _agreed(
     network = first if rows_are_few(fitted) else state.network
     rounded = np.array([_rounded(value) for value in relevances])
     network = replace(network, A=_divided(network.A, rounded / relevances))
-    return Choice(fitted.alpha, rounded, share, network, interrupted)
+    return Choice(fitted.alpha * rows.n / final.n, rounded, share, network, interrupted)
+
+
+def _few_rows(problem: Problem, rng: np.random.Generator) -> ArrayRows:
+    """Return rows enough for the first steps, which are far from where any sample would draw the line."""
+    rows = problem.rows
+    n_weights = problem.n_neurons * (rows.n_features + 1 + rows.n_outputs)
+    count = max(_FEW_ROWS, _FEW_PER_WEIGHT * n_weights // rows.n_outputs)
+    return rows.sample(count, rng) if 2 * count < rows.n_rows else rows
 
 
 def solve_chosen(
