@@ -11,10 +11,9 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from anmin import estimators
-from anmin.blas import threads_for_factors
+from anmin.blas import cholesky, cholesky_solve
 from anmin.history import Record
 from anmin.lab import protocol
 from anmin.objective import alpha_from_sum
@@ -99,13 +98,10 @@ class Undamped(VarPro):
 
 def gauss_newton_step(M: NDArray, diagonal: NDArray, gradient: NDArray) -> NDArray | None:
     """Return −M⁻¹·gradient, damped as little as it takes; None where no damping helps."""
-    with threads_for_factors(len(M)):
-        for damping in _DAMPINGS:
-            try:
-                factor = cho_factor(M + np.diag(damping * diagonal), lower=True, check_finite=False)
-            except LinAlgError:
-                continue
-            return cho_solve(factor, -gradient, check_finite=False)
+    for damping in _DAMPINGS:
+        U = cholesky(M + np.diag(damping * diagonal))
+        if U is not None:
+            return cholesky_solve(U, -gradient)
     return None
 
 

@@ -8,12 +8,11 @@ from functools import cache
 
 from numpy.typing import NDArray
 from scipy.linalg.blas import dgemm
+from scipy.linalg.lapack import get_lapack_funcs
 from threadpoolctl import ThreadpoolController
 
-# Below these sizes of the hidden layer's system, p·h, threads wait for each other longer than they work. Rough values
-# from timings on two cores that were mostly shared with other work. Products over many rows pay sooner than factors.
-_PRODUCTS_PAY_ABOVE = 640
-_FACTORS_PAY_ABOVE = 2000
+# Below this size of the hidden layer's system, p·h, threads wait for each other longer than they work.
+_THREADS_PAY_ABOVE = 640
 
 
 def product(a: NDArray, b: NDArray) -> NDArray:
@@ -29,17 +28,27 @@ def product(a: NDArray, b: NDArray) -> NDArray:
     return dgemm(1.0, first, second, trans_a=transpose_first, trans_b=transpose_second).T
 
 
+def cholesky(system: NDArray) -> NDArray | None:
+    """Return U, upper triangular, with UᵀU the symmetric matrix; None where it is not positive definite to rounding.
+
+    The matrix, in C order, is overwritten, and below its diagonal U holds what was there. LAPACK works on Fortran
+    order, which the transpose of a symmetric matrix has without a copy: with one it takes two to three times as long.
+    """
+    (potrf,) = get_lapack_funcs(("potrf",), (system,))
+    U, info = potrf(system.T, lower=False, overwrite_a=True, clean=False)
+    return U if info == 0 else None
+
+
+def cholesky_solve(U: NDArray, right: NDArray) -> NDArray:
+    """Return x with UᵀU x = right, for U of :func:`cholesky`."""
+    (potrs,) = get_lapack_funcs(("potrs",), (U,))
+    return potrs(U, right, lower=False)[0]
+
+
 @contextmanager
-def threads_for_products(size: int) -> Iterator[None]:
+def threads_for(size: int) -> Iterator[None]:
     """Keep BLAS to one thread in the block if the matrices, of order ``size``, are small."""
-    with one_thread(when=size <= _PRODUCTS_PAY_ABOVE):
-        yield
-
-
-@contextmanager
-def threads_for_factors(size: int) -> Iterator[None]:
-    """Keep BLAS to one thread in the block if the matrix to factor, of order ``size``, is small."""
-    with one_thread(when=size <= _FACTORS_PAY_ABOVE):
+    with one_thread(when=size <= _THREADS_PAY_ABOVE):
         yield
 
 

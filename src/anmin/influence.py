@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh, eigh_tridiagonal
+from scipy.linalg import eigh, eigh_tridiagonal
 from scipy.linalg.lapack import dtrtri
 
-from anmin.blas import product, threads_for_products
+from anmin.blas import cholesky, product, threads_for
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.products import PatternProducts
@@ -354,7 +354,7 @@ def _hat_blocks(inverse: JointInverse, network: ReLUNetwork, rows: ArrayRows) ->
     p, h = A.shape
     k, c = h * p, network.n_outputs
     step = max(1, _BLOCK_BYTES // (8 * k * max(1, c)))
-    with threads_for_products(k):
+    with threads_for(k):
         for start in range(0, rows.n_rows, step):
             here = slice(start, start + step)
             X = rows.X[here].astype(np.float64, copy=False)
@@ -384,7 +384,7 @@ def _statistics(network: ReLUNetwork, rows: ArrayRows, alpha: float) -> PatternS
     _check_shapes(network, rows)
     if not (np.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
-    with threads_for_products(network.A.size):
+    with threads_for(network.A.size):
         return rows.statistics(network.A, network.negative_slope)
 
 
@@ -403,14 +403,13 @@ def _root_of_inverse(system: NDArray, size: float) -> tuple[NDArray, float, NDAr
     they are left out of the determinant, and P projects on the other eigenvectors.
     """
     floor = len(system) * _EPS * size
-    try:
-        L = cholesky(system, lower=True, check_finite=False)
-        pivots = np.diagonal(L)
+    U = cholesky(system.copy())
+    if U is not None:
+        pivots = np.diagonal(U)
         # A pivot is at least the smallest eigenvalue, so a small one may be a singular matrix that happened to factor.
         if pivots.min() ** 2 > 100 * floor:
-            return dtrtri(L, lower=True)[0].T, 2 * float(np.sum(np.log(pivots))), np.ones(len(system))
-    except LinAlgError:
-        pass
+            log_determinant = 2 * float(np.sum(np.log(pivots)))
+            return np.triu(dtrtri(U, lower=False, overwrite_c=True)[0]), log_determinant, np.ones(len(system))
     values, vectors = eigh(system)
     kept = values > max(floor, len(system) * _EPS * values[-1])
     vectors, values = vectors[:, kept], values[kept]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anmin.blas import threads_for_products
+from anmin.blas import threads_for
 from anmin.history import Status
 from anmin.influence import Estimate, JointInverse, joint_estimate, joint_inverse
 from anmin.network import ReLUNetwork
@@ -190,7 +190,7 @@ def choose_alpha(
     elif iteration_cost(fitted) > DEAR:
         max_iter, relevance = min(max_iter, _DEAR_ITERATIONS), False
     relevance = relevance and problem.n_neurons >= _ENOUGH_NEURONS and not rows_are_few(fitted)
-    with threads_for_products((problem.rows.n_features + 1) * problem.n_neurons):
+    with threads_for((problem.rows.n_features + 1) * problem.n_neurons):
         chosen = _agreed(fitted, solver, rng, relevance, max_iter, tol, deadline, callback)
     return replace(chosen, alpha=_rounded(chosen.alpha * fitted.rows.n / problem.rows.n))
 

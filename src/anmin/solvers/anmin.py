@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
+from scipy.linalg import eigh
 from scipy.linalg.lapack import get_lapack_funcs
 
 from anmin import objective
-from anmin.blas import threads_for_factors
+from anmin.blas import cholesky, cholesky_solve
 from anmin.history import Record
 from anmin.network import ReLUNetwork
 from anmin.solvers.problem import Problem, State
@@ -83,8 +83,7 @@ class Anmin:
         assert isinstance(statistics, PatternStatistics)
         h, p = statistics.s.shape
         M, c = hidden_system(statistics, network.B, network.b0)
-        with threads_for_factors(h * p):
-            a, record = self.solve_hidden(M, c, problem.alpha, statistics.n)
+        a, record = self.solve_hidden(M, c, problem.alpha, statistics.n)
         if not np.isfinite(a).all():
             return replace(state, loss=np.nan, record=record)
         A = a.reshape(h, p).T
@@ -104,20 +103,16 @@ class Anmin:
         if not np.isfinite(norm):
             return np.full(len(c), np.nan), Record(branch="not finite")
         log_determinant = np.nan
-        try:
-            L = cholesky(M, lower=True, check_finite=False)
-        except LinAlgError:
-            pass
-        else:
-            log_determinant = 2 * float(np.log(np.diagonal(L).astype(np.float64)).sum())
+        U = cholesky(M.copy())
+        if U is not None:
+            log_determinant = 2 * float(np.log(np.diagonal(U).astype(np.float64)).sum())
             regular = log_determinant > self.log_determinant_threshold
             # Every eigenvalue is at least alpha: with that above the floor, raising them to it changes nothing, and
             # the factor at hand gives the same solution as the eigendecomposition, far more cheaply.
             if regular or alpha >= self.eigenvalue_floor:
-                (pocon,) = get_lapack_funcs(("pocon",), (L,))
-                reciprocal = pocon(L, norm, uplo="L")[0]
-                a = solve_triangular(L, right, lower=True, check_finite=False)
-                a = solve_triangular(L, a, lower=True, trans="T", check_finite=False)
+                (pocon,) = get_lapack_funcs(("pocon",), (U,))
+                reciprocal = pocon(U, norm, uplo="U")[0]
+                a = cholesky_solve(U, right)
                 return a.astype(np.float64), Record(
                     log_determinant=log_determinant,
                     condition_number=float(1 / reciprocal) if reciprocal > 0 else np.inf,

@@ -9,7 +9,7 @@ from itertools import count
 
 import numpy as np
 
-from anmin.blas import threads_for_products
+from anmin.blas import threads_for
 from anmin.history import History, Record, Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
@@ -115,7 +115,7 @@ def solve(
         Only if interrupted before there is a first network; afterwards an interrupt ends the solve with the best one.
     """
     check_solvable(problem, solver)
-    with threads_for_products((problem.rows.n_features + 1) * problem.n_neurons):
+    with threads_for((problem.rows.n_features + 1) * problem.n_neurons):
         clock = time.perf_counter() if begun is None else begun
         return _run(problem, solver, start, max_iter, tol, max_time, validation, callbacks, rng, clock)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
+from scipy.linalg import eigh
+from scipy.linalg.lapack import dtrtri
 
-from anmin.blas import product
+from anmin.blas import cholesky, cholesky_solve, product
 from anmin.statistics import OutputStatistics, PatternStatistics
 
 
@@ -76,8 +77,13 @@ def projected_system(
 
 def root_of_inverse(K: NDArray) -> NDArray:
     """Return R (h + 1, r) with R Rᵀ = K⁻¹, or its pseudo-inverse: eigenvalues at the level of rounding are left out."""
+    least = len(K) * np.finfo(np.float64).eps
+    U = cholesky(K.copy())
+    # A pivot is at least the smallest eigenvalue, so a small one may be a singular matrix that happened to factor.
+    if U is not None and np.diagonal(U).min() ** 2 > 100 * least * np.diagonal(K).sum():
+        return np.triu(dtrtri(U, lower=False, overwrite_c=True)[0])
     values, vectors = eigh(K)
-    kept = values > len(K) * np.finfo(np.float64).eps * values[-1]
+    kept = values > least * values[-1]
     return vectors[:, kept] / np.sqrt(values[kept])
 
 
@@ -93,14 +99,12 @@ def output_layer(output: OutputStatistics, alpha: float) -> tuple[NDArray, NDArr
 
 def solve_semidefinite(system: NDArray, right: NDArray) -> NDArray:
     """Solve a positive semidefinite system by Cholesky; where it is singular, return the solution of least norm."""
-    try:
-        factor = cho_factor(system, lower=True, check_finite=False)
-        diagonal = np.diagonal(factor[0])
+    U = cholesky(system.copy())
+    if U is not None:
+        diagonal = np.diagonal(U)
         # A pivot at the level of rounding means a singular matrix that happened to factor.
         if diagonal.min() ** 2 > len(system) * np.finfo(np.float64).eps * diagonal.max() ** 2:
-            return cho_solve(factor, right, check_finite=False)
-    except LinAlgError:
-        pass
+            return cholesky_solve(U, right)
     if not np.isfinite(system).all():
         return np.full_like(right, np.nan)
     values, vectors = eigh(system)

@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_solve, cholesky
 
-from anmin.blas import threads_for_factors
+from anmin.blas import cholesky, cholesky_solve
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState, floored
 from anmin.solvers.problem import PatternSums, Problem, State
 from anmin.solvers.systems import projected_system
@@ -77,9 +76,5 @@ class DenseSystem:
         """Solve (M + damping·diag) δ = −gradient; None where the matrix is not positive definite to rounding."""
         damped = self.M.copy()
         damped[np.diag_indices_from(damped)] += damping * self.diagonal
-        with threads_for_factors(len(damped)):
-            try:
-                L = cholesky(damped, lower=True, overwrite_a=True, check_finite=False)
-            except LinAlgError:
-                return None
-            return cho_solve((L, True), -self.gradient, check_finite=False)
+        U = cholesky(damped)
+        return None if U is None else cholesky_solve(U, -self.gradient)
