@@ -26,7 +26,7 @@ from anmin.rows.sums import (
 from anmin.statistics import OutputStatistics, PatternStatistics
 from anmin.threads import in_threads
 
-_BLOCK_BYTES = 2**19  # of a block of rows × neurons, which a core's cache holds
+_BLOCK_BYTES = 2**20  # of a block of rows × neurons, which a core's cache holds
 _STRANDS = 16
 _FLIPS_EXPECTED = 0.01  # of the entries of the pattern, in a step
 Passes = Literal["auto", "product", "pairs", "cells", "updates"]
@@ -246,7 +246,7 @@ class ArrayRows:
         """Return Sᵀ W S (h, h), Sᵀ W [Y, 1] (h, c + 1), and the bits of the pattern."""
         from anmin.rows.kernels import set_activations
 
-        h, w = A.shape[1], self._weights
+        h, w, Y1 = A.shape[1], self._weights, self._weighted_targets
         bits = np.empty((self.n_rows, n_words(h)), dtype=np.uint64)
         step = self.block_rows or max(256, _BLOCK_BYTES // (8 * max(1, h)))
         # Each strand of rows has sums of its own, so that they do not depend on the number of threads.
@@ -261,11 +261,8 @@ class ArrayRows:
                     stop = min(start + step, cuts[strand + 1])
                     block = S[: stop - start]
                     set_activations(self.X, w, A, negative_slope, start, stop, bits, block)
-                    Y1 = np.column_stack([self.Y[start:stop], np.ones(len(block))])
-                    if len(w):
-                        Y1 *= np.sqrt(w[start:stop, None])
                     gram[strand] += block.T @ block
-                    rest[strand] += block.T @ Y1
+                    rest[strand] += block.T @ Y1[start:stop]
 
         in_threads(task, operations=float(self.n_rows) * h * (h / 2 + A.shape[0]))
         return gram.sum(axis=0), rest.sum(axis=0), bits
@@ -313,6 +310,12 @@ class ArrayRows:
     @property
     def _options(self) -> dict:
         return {"block_rows": self.block_rows, "passes": self.passes}
+
+    @cached_property
+    def _weighted_targets(self) -> NDArray:
+        """Square roots of the weights times [Y, 1], float64 (N, c + 1)."""
+        Y1 = np.column_stack([self.Y, np.ones(self.n_rows)])
+        return Y1 if self.w is None else Y1 * np.sqrt(self.w[:, None])
 
     @property
     def _weights(self) -> NDArray:

@@ -46,17 +46,19 @@ def promising(
     *,
     candidates: int = 192,
     sample_rows: int = 10_000,
-    finalists: int = 128,
+    finalists: int = 4,
 ) -> NDArray:
     """Return hidden weights (p, m) of at most ``count`` neurons that would gain most beside those of ``network``.
 
-    Of the 2·``candidates`` proposed and judged on a sample of rows, ``finalists`` are judged on all. They are fewer
-    than ``count`` where not so many are unlike each other.
+    Of the 2·``candidates`` proposed and judged on a sample of rows, ``finalists`` times as many as are wanted are
+    judged on all. They are fewer than ``count`` where not so many are unlike each other.
     """
     sample = problem.rows.sample(sample_rows, rng)
     V = propose(sample, network, candidates, rng)
-    gains, _ = candidate_gains(sample, network, V, problem.alpha)
-    V = V[:, np.argsort(-gains)[:finalists]]
+    # In parts, because only the products with the network's neurons are of use here, not those among candidates.
+    parts = np.array_split(V, -(-V.shape[1] // network.n_neurons), axis=1)
+    gains = np.concatenate([candidate_gains(sample, network, part, problem.alpha)[0] for part in parts])
+    V = V[:, np.argsort(-gains)[: max(32, finalists * count)]]
     gains, similarity = candidate_gains(problem.rows, network, V, problem.alpha)
     chosen: list[int] = []
     for i in map(int, np.argsort(-gains)):
