@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -173,7 +172,8 @@ def million(quick: bool) -> Rows:
     rows = Scaling.standard(rows).apply(rows)
     A = hyperplanes_through_rows(rows, h, np.random.default_rng(0))
     heavy = median_seconds(lambda: rows.statistics(A), 3)
-    light = median_seconds(lambda: rows.output_statistics(A, since=rows.statistics(A)), 3)
+    statistics = rows.statistics(A)
+    light = median_seconds(lambda: rows.output_statistics(A, since=statistics), 3)
 
     def fit(count: int, limit: float) -> tuple[float, float]:
         model = ReLURegressor(h, max_time=limit, random_state=0)
@@ -212,37 +212,47 @@ def field(count: int, seed: int) -> tuple[NDArray, NDArray]:
 
 
 def matrix_free(quick: bool) -> Rows:
-    """Run steps by conjugate gradients and dense ones from the same start, each in a process of its own."""
-    sizes = [("large", 500, 128, 20_000, 20), ("medium", 50, 64, 20_000, 30)]
+    """Run steps by conjugate gradients and dense ones from the same start, each in a process of its own.
+
+    Where both are run, those by conjugate gradients go on for as long as the dense ones took.
+    """
+    large, medium = (500, 128, 20_000), (50, 64, 20_000)
+    count, dense = 20, 30
     if quick:
-        sizes = [("large", 40, 16, 500, 2), ("medium", 10, 8, 500, 2)]
-    found = []
-    for name, d, h, n, steps in sizes:
-        for solver in ("matrix_free", "varpro") if name == "medium" else ("matrix_free",):
-            script = f"from speed_parts import steps; steps({solver!r}, {d}, {h}, {n}, {steps})"
-            done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=HERE)
-            values = [float(value) for value in done.stdout.split()]
-            half = len(values) // 2
-            found.append(
-                {
-                    "problem": name,
-                    "n_features": d,
-                    "n_neurons": h,
-                    "n_rows": n,
-                    "solver": solver,
-                    "bytes": values[-1],
-                    "seconds": values[:half],
-                    "losses": values[half:-1],
-                }
-            )
+        large, medium, count, dense = (40, 16, 500), (10, 8, 500), 2, 2
+    found: Rows = []
+    for name, (d, h, n), solver in (
+        ("large", large, "matrix_free"),
+        ("medium", medium, "varpro"),
+        ("medium", medium, "matrix_free"),
+    ):
+        limit = (dense, None) if solver == "varpro" else (count, None)
+        if found and solver == "matrix_free":
+            limit = (None, found[-1]["seconds"][-1])
+        script = f"from speed_parts import steps; steps({solver!r}, {d}, {h}, {n}, {limit[0]}, {limit[1]})"
+        done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=HERE)
+        values = [float(value) for value in done.stdout.split()]
+        half = len(values) // 2
+        found.append(
+            {
+                "problem": name,
+                "n_features": d,
+                "n_neurons": h,
+                "n_rows": n,
+                "solver": solver,
+                "bytes": values[-1],
+                "seconds": values[:half],
+                "losses": values[half:-1],
+            }
+        )
     return found
 
 
 HERE = Path(__file__).parent
 
 
-def steps(name: str, d: int, h: int, n: int, count: int) -> None:
-    """Print the seconds and losses of the first steps, and the bytes taken beyond the data. Runs in its own process."""
+def steps(name: str, d: int, h: int, n: int, count: int | None, limit: float | None) -> None:
+    """Print the seconds and losses of steps, and the bytes taken beyond the data. Runs in a process of its own."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((d, d)) / np.sqrt(d)
     X = rng.standard_normal((n, d)) @ mixing
@@ -254,17 +264,25 @@ def steps(name: str, d: int, h: int, n: int, count: int) -> None:
     start = hyperplanes_through_rows(rows, h, rng)
     network = ReLUNetwork(start, np.zeros((h, 1)), np.zeros(1))
     solve(problem, solver, start=network, max_iter=1)  # compiles
-    solution = solve(problem, solver, start=network, max_iter=count, tol=0.0)
+    solution = solve(problem, solver, start=network, max_iter=count, max_time=limit, tol=0.0)
     history, data = solution.history, X.nbytes + rows.Y.nbytes
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(*history["seconds"], *history["loss"], peak - baseline_bytes() - data)
+    print(*history["seconds"], *history["loss"], peak_bytes() - baseline_bytes() - data)
 
 
 def baseline_bytes() -> int:
-    """Return the bytes of a process that has only imported what this one has."""
-    script = "import speed_parts, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    """Return the peak of a process that has only imported what this one has."""
+    script = "from speed_parts import peak_bytes; print(peak_bytes())"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=HERE)
-    return 1024 * int(done.stdout)
+    return int(done.stdout)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held, in bytes."""
+    # Not getrusage: what it tells is no less than the peak of the process that started this one.
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    raise OSError("The system does not tell the peak of the memory of a process.")
 
 
 def roofline(quick: bool) -> Rows:

@@ -81,7 +81,7 @@ def test_what_is_missed_is_said(speed: ModuleType) -> None:
 
 def test_steps_of_a_process_are_read(speed: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     for solver in ("matrix_free", "varpro"):
-        parts(speed).steps(solver, 5, 4, 200, 2)
+        parts(speed).steps(solver, 5, 4, 200, 2, None)
         values = [float(value) for value in capsys.readouterr().out.split()]
         assert len(values) == 2 * 3 + 1
         losses = values[3:6]
