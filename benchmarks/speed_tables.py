@@ -264,12 +264,16 @@ def scaling_figure(rows: Rows) -> Figure:
             axis.plot(sizes, taken, marker="o", markersize=4, label=f"{what}; {fixed}", **style)
         axis.set(xscale="log", yscale="log", xlabel=along)
         axis.xaxis.set_major_locator(LogLocator(subs=(1,) if along == "rows" else (1, 2, 5)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axis.xaxis.set_major_formatter(FuncFormatter(_short))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.legend(fontsize="x-small", loc="upper left")
     axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes[0].set_ylabel("seconds of a pass")
     return figure
+
+
+def _short(value: float, _: object = None) -> str:
+    return f"{value / 1e6:g} million" if value >= 1e6 else f"{value:,.0f}"
 
 
 def _startup(rows: Rows) -> list[str]:

@@ -28,6 +28,7 @@ _BLOCK_BYTES = 2**21
 #: Seconds for an addition of a product to a sum, and of a multiplication within BLAS, on a core of about 2020. They
 #: decide only which way is taken where both are right.
 ADDITION, MULTIPLICATION = 3e-10, 3e-11
+_TO_FORM = 1e-8  # for an entry of the N × h·p matrix
 
 
 class Sums(NamedTuple):
@@ -42,12 +43,13 @@ def seconds_by_pairs(n_rows: int, p: int, h: int) -> float:
     """Return about how long :func:`sums_by_pairs` takes with this many rows or cells."""
     groups = -(-h // 4)
     per_pair = n_rows + 640 * -(-n_rows // _BLOCK_ROWS)  # 640: to get from codes to neurons
-    return groups * (groups + 1) / 2 * per_pair * max(_VECTOR, p * (p + 1) / 2) * ADDITION
+    products = max(_VECTOR, p * (p + 1) / 2)
+    return groups * (groups + 1) / 2 * per_pair * products * ADDITION + n_rows * (1e-7 + 2e-9 * (h + products))
 
 
 def seconds_by_product(n_rows: int, p: int, h: int) -> float:
     """Return about how long :func:`sums_by_product` takes with this many rows."""
-    return n_rows * (h * p) ** 2 / 2 * MULTIPLICATION
+    return n_rows * h * p * (h * p / 2 * MULTIPLICATION + _TO_FORM)
 
 
 def seconds_of_light_pass(n_rows: int, p: int, h: int) -> float:
