@@ -16,6 +16,7 @@ from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import output_layer
 from anmin.solvers.varpro import VarPro
+from anmin.statistics import PatternStatistics
 
 _SAMPLED_PER_WEIGHT = 10
 _CHEAP = 1e9  # cost of an iteration below which more children in vain are borne
@@ -320,10 +321,11 @@ class Recombining:
             if not always:
                 return _unchanged(state, state.phase)
             A = work.network.A
-            output = problem.rows.output_statistics(A, problem.negative_slope)
+            since = state.statistics if isinstance(state.statistics, PatternStatistics) else None
+            output = problem.rows.output_statistics(A, problem.negative_slope, since)
             if not output.loss(A, *output_layer(output, problem.alpha), problem.alpha) < state.loss:
                 return _unchanged(state, state.phase)
-            work = self.inner.begin(problem, A, state.statistics)
+            work = self.inner.begin(problem, A, state.statistics, output)
         if not work.loss < state.loss:
             return _unchanged(state, state.phase)
         record = replace(work.record, branch=state.phase)

@@ -125,9 +125,15 @@ class LevenbergMarquardt(ABC):
         A = rng.standard_normal(shape) if network is None else network.A
         return self.begin(problem, A)
 
-    def begin(self, problem: Problem, A: NDArray, since: PatternSums | None = None) -> VarProState:
-        """Return the state at hidden weights A (p, h); ``since`` may be earlier sums of the same rows."""
-        return self._at(problem, A, self.sums(problem, A, since), Record(), self.damping)
+    def begin(
+        self,
+        problem: Problem,
+        A: NDArray,
+        since: PatternSums | None = None,
+        tried: OutputStatistics | None = None,
+    ) -> VarProState:
+        """Return the state at hidden weights A (p, h); ``since`` and ``tried`` are as for :meth:`sums`."""
+        return self._at(problem, A, self.sums(problem, A, since, tried), Record(), self.damping)
 
     def at(self, problem: Problem, A: NDArray, statistics: PatternSums, damping: float) -> VarProState:
         """Return the state at hidden weights A (p, h) whose sums are known, for example at another alpha."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
-from scipy.linalg.lapack import dtrtri
 
 from anmin.blas import cholesky, cholesky_solve, product
 from anmin.statistics import OutputStatistics, PatternStatistics
@@ -77,13 +76,9 @@ def projected_system(
 
 def root_of_inverse(K: NDArray) -> NDArray:
     """Return R (h + 1, r) with R Rᵀ = K⁻¹, or its pseudo-inverse: eigenvalues at the level of rounding are left out."""
-    least = len(K) * np.finfo(np.float64).eps
-    U = cholesky(K.copy())
-    # A pivot is at least the smallest eigenvalue, so a small one may be a singular matrix that happened to factor.
-    if U is not None and np.diagonal(U).min() ** 2 > 100 * least * np.diagonal(K).sum():
-        return np.triu(dtrtri(U, lower=False, overwrite_c=True)[0])
+    # Not by Cholesky: where M is to be singular, as it is without a penalty, its rounding would hide that.
     values, vectors = eigh(K)
-    kept = values > least * values[-1]
+    kept = values > len(K) * np.finfo(np.float64).eps * values[-1]
     return vectors[:, kept] / np.sqrt(values[kept])
 
 
