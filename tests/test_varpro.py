@@ -9,6 +9,7 @@ from anmin.history import Status
 from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows
 from anmin.solvers import Problem, VarPro, solve
+from anmin.solvers.levenberg_marquardt import floored
 from anmin.solvers.systems import output_layer, projected_system
 from problems import CASES, Case, dense_loss, design, gates
 
@@ -135,3 +136,11 @@ def test_a_start_without_output_weights_is_taken():
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         VarPro(**settings)
+
+
+def test_a_diagonal_that_rounding_made_negative_is_raised_to_positive_numbers():
+    for diagonal in (np.array([-1e-6, -1e-9]), np.zeros(2), np.array([1.0, -1e-20])):
+        raised = floored(diagonal)
+        assert (raised > 0).all()
+        assert (1 / (np.sqrt(raised) * np.sqrt(1e-300)) < np.inf).all()
+        np.testing.assert_allclose(raised, np.maximum(diagonal, 0), atol=1e-15)

@@ -143,7 +143,8 @@ class LevenbergMarquardt(ABC):
         """Return the state after the first damped step that lowers the loss, or the same one, settled."""
         network, alpha = state.network, problem.alpha
         gradient, diagonal = system.gradient, system.diagonal
-        optimality = float(np.max(np.abs(gradient) / np.sqrt(diagonal * max(state.loss, 1e-300))))
+        # Two roots, because the product under one could vanish.
+        optimality = float(np.max(np.abs(gradient) / (np.sqrt(diagonal) * np.sqrt(max(state.loss, 1e-300)))))
         if optimality <= self.optimality_tol:
             return self._settled(state, optimality)
         since = state.statistics if isinstance(state.statistics, PatternStatistics) else None
@@ -193,4 +194,5 @@ class LevenbergMarquardt(ABC):
 
 def floored(diagonal: NDArray) -> NDArray:
     """Return the diagonal with entries at the level of rounding raised to it, so that all are positive."""
-    return np.maximum(diagonal, np.finfo(np.float64).eps * diagonal.max(initial=np.finfo(np.float64).tiny))
+    numbers = np.finfo(np.float64)
+    return np.maximum(diagonal, max(numbers.eps * float(diagonal.max(initial=0.0)), float(numbers.tiny)))
