@@ -96,7 +96,9 @@ def _descent(rows: Rows) -> list[str]:
         )
     return [
         "Seconds of a whole call of `fit`, with the least `max_time` that leads to a training error: that of Adam "
-        "after the 300 epochs of the paper's recipe (one thread, fused updates; more threads are slower), and the mean "
+        "after the 300 epochs of the paper's recipe (one thread, fused updates), whose "
+        "seconds differ between runs on one machine by up to four times (see "
+        "`comparison-*.json` for others), and the mean "
         "of the paper's ANMIN. Medians of three seeds; 64 neurons. The penalty chosen by default stops short of "
         "training errors that only overfitting reaches, as on abalone.",
         "",
@@ -137,8 +139,8 @@ def _million(rows: Rows) -> list[str]:
     return [
         f"A signed distance field at random points, {row['n_neurons']} neurons.",
         "",
-        f"- One heavy pass over {row['n_rows']:,} rows: {row['heavy_seconds']:.3g} s (asked: 1 s; {reached}). A light "
-        f"one: {row['light_seconds']:.3g} s.",
+        f"- One heavy pass over {row['n_rows']:,} rows: {row['heavy_seconds']:.3g} s (asked: 1 s; {reached})."
+        + (f" A light one: {row['light_seconds']:.3g} s." if "light_seconds" in row else ""),
         f"- A fit to {row['few_rows']:,} rows, {row['few_seconds']:.3g} s: error {number(row['few_error'])} on new "
         f"points. A fit to {row['n_rows']:,} rows, {row['many_seconds']:.3g} s: {number(row['many_error'])}; "
         f"{ratio:.2f} times as long (asked: at most 2 for the same quality; {same}).",

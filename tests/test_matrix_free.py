@@ -92,7 +92,8 @@ def test_products_do_not_depend_on_the_blocks_or_on_what_is_kept(case: Case, mon
     monkeypatch.setattr(anmin.rows.products, "KEPT_BYTES", 0)
     matrix = both(ArrayRows(X, Y, w, block_rows=7), A, case.negative_slope, 1e-2)[2]
     assert matrix.products.kept is None
-    np.testing.assert_allclose(matrix.product(V), expected, rtol=1e-9, atol=1e-8 * np.abs(expected).max())
+    tolerance = (2e-9 if case.scales else 1e-10) * np.abs(expected).max()
+    np.testing.assert_allclose(matrix.product(V), expected, rtol=1e-9, atol=tolerance)
 
 
 def test_sums_and_flips_are_those_of_the_statistics(case: Case):
@@ -180,7 +181,7 @@ def test_a_converged_solve_is_that_of_the_dense_matrix(case: Case, kind):
     if loss < state.loss - 1e-4 * predicted:
         # Balancing after the step changes nothing but the penalty, which is then least.
         reference = VarPro().begin(problem, A)
-        np.testing.assert_allclose(taken.network.A, reference.network.A, rtol=1e-5, atol=1e-5 * np.abs(A).max())
+        np.testing.assert_allclose(taken.network.A, reference.network.A, rtol=1e-6, atol=2e-6 * np.abs(A).max())
         assert taken.record.damping == damping
     else:
         assert taken.record.damping > damping

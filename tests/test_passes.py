@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -121,12 +121,14 @@ def test_every_way_goes_on_from_earlier_sums(case: Case, way: Passes) -> None:
     ):
         assert_equal_sums(statistics, heavy, HEAVY)
         assert statistics.flips == np.sum(gates(X, A, 0.0) != gates(X, before, 0.0))
-        assert statistics.pattern.updates == (1 if way == "updates" else statistics.pattern.updates)
+        if way != "auto":
+            assert statistics.pattern.updates == (way == "updates")
 
 
 def test_a_way_that_does_not_exist_is_refused() -> None:
+    unknown: Any = "fast"
     with pytest.raises(ValueError, match="passes must be one of 'auto'"):
-        ArrayRows([[1.0]], [1.0], passes="fast")  # type: ignore[arg-type]
+        ArrayRows([[1.0]], [1.0], passes=unknown)
 
 
 def test_cells_are_taken_where_rows_share_patterns_and_not_where_they_do_not() -> None:
@@ -233,7 +235,7 @@ def test_equal_hashes_of_different_patterns_do_not_mix() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_rows_lie_between_the_sums_of_a_search(way: Passes) -> None:
+def test_sums_of_some_neurons_are_updated_like_any_other(way: Passes) -> None:
     # Statistics of some neurons alone can be brought up to date like any other.
     X, Y, w, A = CASES[3].data()
     rows = ArrayRows(X, Y, w, passes=way)
