@@ -126,11 +126,6 @@ def without_linear_start() -> AbstractContextManager[None]:
     return replaced(start, "anmin.search.recombination.starting_weights", "anmin.selection.starting_weights")
 
 
-def solving_by(kind: type[VarPro]) -> Callable[[], AbstractContextManager[None]]:
-    """Return what makes a context in which the penalty, and a first network with it, are found by that solver."""
-    return lambda: replaced(kind, "anmin.selection.VarPro")
-
-
 @contextmanager
 def without_relevance() -> Iterator[None]:
     """Keep the scales of the inputs equal."""
@@ -189,12 +184,10 @@ VARIANTS = {
     "no_projection": Variant(
         "no projection (nor recombination): steps with the output layer held",
         lambda n_rows: {"solver": HeldOutput(), "relocate": False},
-        solving_by(HeldOutput),
     ),
     "no_damping": Variant(
         "no damping (nor recombination): steps halved until the loss falls",
         lambda n_rows: {"solver": Undamped(), "relocate": False},
-        solving_by(Undamped),
     ),
     "paper_penalty": Variant(
         "the paper's penalty in place of the chosen one, and equal scales of the inputs",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import anmin.rows.products
+import anmin.threads
 from anmin import ReLURegressor
 from anmin.history import Status
 from anmin.influence import joint_estimate, joint_inverse
@@ -15,11 +16,13 @@ from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows
 from anmin.rows.products import PatternProducts
 from anmin.search import Recombining, automatic_solver
+from anmin.search.initialisation import starting_weights
 from anmin.selection import choose_alpha, evidence
-from anmin.solvers import MatrixFree, Problem, VarPro, solve
+from anmin.solvers import Hybrid, MatrixFree, Problem, VarPro, solve
 from anmin.solvers.matrix_free import ProjectedProducts, conjugate_gradients
 from anmin.solvers.preconditioners import Blocks, Kronecker, Nystrom
 from anmin.solvers.systems import output_layer, projected_system
+from anmin.statistics import PatternStatistics
 from problems import CASES, Case, dense_loss
 
 PRECONDITIONERS = ("kronecker", "block", "nystrom")
@@ -62,15 +65,23 @@ def assert_same_system(rows: ArrayRows, A, negative_slope: float, alpha: float, 
     assert np.all(matrix.diagonal.T.ravel() >= np.diagonal(M) * (1 - 1e-12))
 
 
+@pytest.fixture(params=["codes", "blocks", "blocks, nothing kept"])
+def way(request, monkeypatch):
+    """Make products by way of the codes of eight neurons, or in blocks of rows, however many columns there are."""
+    monkeypatch.setattr(anmin.rows.products, "MOST_COLUMNS", 10**6 if request.param == "codes" else 0)
+    monkeypatch.setattr(anmin.rows.products, "KEPT_BYTES", 10**9 if request.param == "blocks" else 0)
+    return request.param
+
+
 @pytest.mark.parametrize("alpha", [0.0, 1e-2])
-def test_products_are_those_of_the_dense_matrix(case: Case, alpha):
+def test_products_are_those_of_the_dense_matrix(case: Case, alpha, way):
     # Without a penalty the dense matrix is the difference of numbers 1e6 times its size where columns are badly scaled.
     rtol = 1e-4 if case.scales and not alpha else 1e-10
     assert_same_system(case.rows(), case.data()[3], case.negative_slope, alpha, rtol)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-2])
-def test_products_with_equal_rows_and_with_dead_and_always_active_neurons(case: Case, alpha):
+def test_products_with_equal_rows_and_with_dead_and_always_active_neurons(case: Case, alpha, way):
     if case.n_neurons < 2 or case.scales:
         return
     X, Y, w, A = case.data()
@@ -79,21 +90,50 @@ def test_products_with_equal_rows_and_with_dead_and_always_active_neurons(case: 
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-2])
-def test_products_with_rows_in_float32(alpha):
+def test_products_with_rows_in_float32(alpha, way):
     X, Y, w, A = CASES[5].data()
     rows = ArrayRows(X.astype(np.float32), Y.astype(np.float32), w)
     assert_same_system(rows, A, 0.1, alpha)
 
 
-def test_products_do_not_depend_on_the_blocks_or_on_what_is_kept(case: Case, monkeypatch):
+def test_products_do_not_depend_on_the_blocks_or_on_what_is_kept(case: Case, way):
     X, Y, w, A = case.data()
     V = np.random.default_rng(0).standard_normal(A.shape)
-    expected = both(case.rows(), A, case.negative_slope, 1e-2)[2].product(V)
-    monkeypatch.setattr(anmin.rows.products, "KEPT_BYTES", 0)
+    M, _, _ = both(case.rows(), A, case.negative_slope, 1e-2)
     matrix = both(ArrayRows(X, Y, w, block_rows=7), A, case.negative_slope, 1e-2)[2]
-    assert matrix.products.kept is None
+    assert (matrix.products.kept is not None) == (way == "blocks")
+    expected = (M @ V.T.ravel()).reshape(A.T.shape).T
     tolerance = (2e-9 if case.scales else 1e-10) * np.abs(expected).max()
     np.testing.assert_allclose(matrix.product(V), expected, rtol=1e-9, atol=tolerance)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_products_of_many_rows_and_neurons_are_the_same_bits_with_any_threads(threads, way, monkeypatch):
+    rng = np.random.default_rng(0)
+    n, d, h, c, slope = 9000, 4, 70, 2, 0.1
+    X, Y, w = rng.standard_normal((n, d)), rng.standard_normal((n, c)), rng.random(n)
+    A, B, D = rng.standard_normal((d + 1, h)), rng.standard_normal((h, c)), rng.standard_normal((d + 1, h))
+    E = rng.standard_normal((h + 1, c))
+
+    def made():
+        products = PatternProducts.at(ArrayRows(X, Y, w), A, slope)
+        T, overlap = products.forward(D, B, A)
+        return T, overlap, products.backward(T, B, E, A), products.squares
+
+    found = made()
+    Xt = np.column_stack([np.ones(n), X])
+    G = np.where(Xt @ A > 0, 1.0, slope)
+    S1 = np.column_stack([G * (Xt @ A), np.ones(n)])
+    T = (G * (Xt @ D)) @ B
+    R = w[:, None] * (T + S1 @ E)
+    expected = T, S1.T @ (w[:, None] * T), Xt.T @ (G * (R @ B.T)), (Xt**2).T @ (G**2 * w[:, None])
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-10 * np.abs(theirs).max())
+    monkeypatch.setattr("anmin.threads.n_threads", lambda: threads)
+    anmin.threads._pool.cache_clear()
+    for mine, theirs in zip(made(), found, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    anmin.threads._pool.cache_clear()
 
 
 def test_sums_and_flips_are_those_of_the_statistics(case: Case):
@@ -265,11 +305,11 @@ def wide_rows(n_rows: int = 60, n_features: int = 300, n_neurons: int = 80) -> P
 
 def test_auto_goes_by_size(monkeypatch):
     small = Problem(CASES[0].rows(), 5, 0.0)
-    assert isinstance(automatic_solver(small).inner, VarPro)
+    assert isinstance(automatic_solver(small).inner, Hybrid)
     assert isinstance(automatic_solver(wide_rows()).inner, MatrixFree)
     # A dense iteration that is dear, but not much dearer.
     monkeypatch.setattr("anmin.search.automatic.DEAR", 1.0)
-    assert isinstance(automatic_solver(small).inner, VarPro)
+    assert isinstance(automatic_solver(small).inner, Hybrid)
     monkeypatch.setattr("anmin.search.automatic.available_bytes", lambda: 1000)
     assert isinstance(automatic_solver(small).inner, MatrixFree)
     assert not automatic_solver(small, recombine=False).recombine
@@ -307,6 +347,60 @@ def test_a_default_fit_of_many_inputs_and_neurons(settings):
     assert model.history_["products"].sum() > 0
     assert np.all(np.diff(model.history_["loss"]) <= 0)
     assert model.predict(problem.rows.X).shape == (400, 1)
+
+
+def hybrid_problem(n_rows: int = 8000) -> Problem:
+    """Return a problem whose sums cost much more than products."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, 12))
+    y = np.sin(2 * X[:, 0]) + np.abs(X[:, 1] + X[:, 2]) + 0.1 * rng.standard_normal(n_rows)
+    return Problem(ArrayRows(X, y), 64, 1e-4)
+
+
+def test_the_hybrid_goes_over_to_exact_steps_and_never_rises():
+    problem, solver = hybrid_problem(3000), Hybrid()
+    assert solver.cheaper_without_matrix(problem)
+    state = solver.begin(problem, starting_weights(problem, np.random.default_rng(0)))
+    kinds, losses = [], [state.loss]
+    for _ in range(60):
+        kinds.append(solver.is_rough(state))
+        before, state = state, solver.step(problem, state)
+        losses.append(state.loss)
+        if kinds[-1] and not solver.is_rough(state):
+            assert before.loss - state.loss < solver.rough_until * before.loss
+            assert state.record.products > 0
+        if not kinds[-1]:
+            assert state.record.products == 0
+            break
+    assert kinds[0]
+    assert not kinds[-1]
+    assert kinds == sorted(kinds, reverse=True)
+    assert np.all(np.diff(losses) <= 0)
+    # From then on it is the exact solver, to the bit.
+    exact = VarPro().step(problem, before)
+    np.testing.assert_array_equal(state.network.A, exact.network.A)
+    assert isinstance(solver.sums(problem, state.network.A, before.statistics), PatternStatistics)
+
+
+def test_the_hybrid_is_the_exact_solver_where_that_is_cheap():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20_000, 2))
+    problem = Problem(ArrayRows(X, np.abs(X[:, 0])), 16, 1e-6)
+    A = starting_weights(problem, rng)
+    assert not Hybrid().cheaper_without_matrix(problem)
+    assert not Hybrid().is_rough(Hybrid().begin(problem, A))
+    assert Hybrid().required_bytes(2, 16, 1, 20_000) >= VarPro().required_bytes(2, 16, 1, 20_000)
+
+
+def test_the_hybrid_keeps_the_kind_of_sums_it_is_given():
+    problem = hybrid_problem(3000)
+    A = starting_weights(problem, np.random.default_rng(0))
+    solver = Hybrid()
+    exact = problem.rows.statistics(A)
+    rough = PatternProducts.at(problem.rows, A)
+    assert not solver.is_rough(solver.begin(problem, A, exact))
+    assert solver.is_rough(solver.begin(problem, A, rough))
+    assert solver.begin(problem, A, exact).loss == pytest.approx(solver.begin(problem, A, rough).loss, rel=1e-12)
 
 
 def test_by_name_it_searches_as_the_dense_solver_does():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
+from threading import Lock
 
 from numpy.typing import NDArray
 from scipy.linalg.blas import dgemm
@@ -54,12 +55,37 @@ def threads_for(size: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread(*, when: bool) -> Iterator[None]:
-    """Keep BLAS to one thread in the block, if so."""
+    """Keep BLAS to one thread in the block, if so. Blocks within blocks, in whatever threads, cost next to nothing."""
     if not when:
         yield
         return
-    with _controller().limit(limits=1, user_api="blas"):
+    _limit.enter()
+    try:
         yield
+    finally:
+        _limit.leave()
+
+
+class _Limit:
+    """The limit of BLAS to one thread, which is the process's: set by the first block, and lifted by the last."""
+
+    def __init__(self) -> None:
+        self.lock, self.blocks, self.stack = Lock(), 0, ExitStack()
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.blocks:
+                self.stack.enter_context(_controller().limit(limits=1, user_api="blas"))
+            self.blocks += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.blocks -= 1
+            if not self.blocks:
+                self.stack.close()
+
+
+_limit = _Limit()
 
 
 @cache

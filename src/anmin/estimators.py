@@ -54,8 +54,9 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         the same steps by conjugate gradients (:class:`anmin.solvers.MatrixFree`), for many neurons and inputs: time and
         memory grow with their product instead of its square. "anmin" is the
         paper's Algorithm 1: quicker, and much less deep. "altmin" fits a sum of ReLUs without output weights and
-        biases (one output; use it with ``standardize=False``). "auto" is "varpro", or "matrix_free" where the
-        matrices of that do not fit in memory or a step with them would take much longer
+        biases (one output; use it with ``standardize=False``). "auto" is "varpro", whose first
+        steps are those of "matrix_free" where these are much cheaper (:class:`anmin.solvers.Hybrid`), or "matrix_free"
+        where matrices do not fit in memory or a step with them would take much longer
         (:func:`anmin.search.automatic_solver`). An object from
         :mod:`anmin.solvers` or :mod:`anmin.search`, such as ``Anmin(system_dtype="float32")``, brings its own settings.
     alpha : float >= 0 or "auto", default "auto"

@@ -19,11 +19,11 @@ from anmin.rows.products import PatternProducts
 from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
 from anmin.search.recombination import Recombining
 from anmin.search.restarts import solve_with_restarts
+from anmin.solvers.hybrid import Hybrid
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
 from anmin.solvers.loop import Callback, Solution, check_solvable, check_start, solve
 from anmin.solvers.matrix_free import MatrixFree
-from anmin.solvers.problem import PatternSums, Problem
-from anmin.solvers.varpro import VarPro
+from anmin.solvers.problem import PatternSums, Problem, State
 from anmin.statistics import PatternStatistics
 
 _FIRST_ALPHA, _MOST_ALPHA = 1e-3, 1e2
@@ -35,7 +35,8 @@ _DEAR_ITERATIONS = 6  # where one takes several seconds
 _MATRIX_FREE_ITERATIONS = 9  # where the evidence takes longer than they do
 _RELEVANCE_TOL = 0.1
 # The first iterations see few rows, until one lowers the loss by less than a share of itself.
-_FEW_ROWS, _FEW_PER_WEIGHT, _FEW_ITERATIONS, _STALLED = 2000, 4, 15, 0.05
+_FEW_ROWS, _FEW_PER_WEIGHT, _FEW_ITERATIONS, _STALLED = 2000, 4, 15, 0.02
+_ROUGH_SHARE = 0.15  # of the weights, taken for effective as long as the evidence is not asked for
 # The size of the weights of an input is known to sqrt(2/h) or so; of fewer it says too little.
 _ENOUGH_NEURONS = 16
 _IRRELEVANT = 0.02  # least relevance, where the mean square is 1
@@ -157,8 +158,8 @@ def choose_alpha(
     ----------
     problem : Problem
     rng : numpy.random.Generator
-    solver : VarPro or MatrixFree, optional
-        What the fit is by; by default ``VarPro()``.
+    solver : Hybrid, VarPro or MatrixFree, optional
+        What the fit is by; by default ``Hybrid()``.
     relevance : bool, default False
         Whether to choose how much the inputs count, too. One penalty for all weights takes a unit of every input for
         equally far. Where the evidence asks for more on the weights of one input than on all together, that input is
@@ -183,7 +184,7 @@ def choose_alpha(
         Also after an interrupt, once there is a first network: what it has come to then.
     """
     fitted = replace(problem, rows=problem.rows.sample(sample_rows, rng), alpha=_FIRST_ALPHA)
-    solver = solver or VarPro()
+    solver = solver or Hybrid()
     check_solvable(fitted, solver)
     if isinstance(solver, MatrixFree):
         max_iter, relevance = min(max_iter, _MATRIX_FREE_ITERATIONS), False
@@ -225,6 +226,10 @@ def _agreed(
                 at = replace(solver.begin(following, state.network.A), damping=state.damping)
                 fitted, state, rows = following, at, final
                 continue
+            if isinstance(solver, Hybrid) and solver.is_rough(state):
+                fitted = replace(fitted, alpha=min(fitted.alpha, _rough_alpha(fitted, state)))
+                state = solver.at(fitted, state.network.A, state.statistics, state.damping)
+                continue
             if iteration % 3 and not state.settled:
                 continue
             found = evidence(state.statistics, state.network, fitted.alpha)
@@ -253,6 +258,16 @@ def _agreed(
     rounded = np.array([_rounded(value) for value in relevances])
     network = replace(network, A=_divided(network.A, rounded / relevances))
     return Choice(fitted.alpha * rows.n / final.n, rounded, share, network, interrupted)
+
+
+def _rough_alpha(problem: Problem, state: State) -> float:
+    """Return what the evidence would ask for were a small share of the weights effective, while steps are rough."""
+    network, rows = state.network, problem.rows
+    effective = _ROUGH_SHARE * min(network.n_parameters, rows.n * rows.n_outputs)
+    size = max(penalty(network.A, network.B, network.b0), 1e-300)
+    squares = (state.loss - problem.alpha * size) * rows.n
+    noise = squares / (rows.n * rows.n_outputs - effective)
+    return float(np.clip(noise * effective / (rows.n * size), _LEAST_SUM / rows.n, _MOST_ALPHA))
 
 
 def _few_rows(problem: Problem, rng: np.random.Generator) -> ArrayRows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import comb
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -141,10 +142,7 @@ class ArrayRows:
         visited where that is cheaper; after some tens of such updates the sums are made afresh. Given the output-layer
         sums ``tried`` at the same A, from a light pass over these rows, what that found out is not found out again.
         """
-        found = tried.pattern if tried is not None else None
-        if not isinstance(found, Found) or found.pattern.bits.shape != (self.n_rows, n_words(A.shape[1])):
-            found = Found(self._pattern(A))
-        pattern, statistics = found
+        pattern, statistics = self._found(A, tried)
         earlier = None if since is None else since.pattern
         if not isinstance(earlier, Pattern) or (earlier.n_neurons, len(earlier.bits)) != (A.shape[1], self.n_rows):
             earlier = None
@@ -156,6 +154,16 @@ class ArrayRows:
             pattern = replace(pattern, updates=earlier.updates + 1, n_cells=earlier.n_cells)
             return self._of_sums(sums, pattern, flips=flips)
         return self._fresh_statistics(pattern, negative_slope, earlier, flips, *A.shape)
+
+    def pattern(self, A: NDArray, tried: OutputStatistics | None = None) -> Pattern:
+        """Return the pattern at hidden weights A (p, h); ``tried`` may be output-layer sums of these rows at A."""
+        return self._found(A, tried).pattern
+
+    def _found(self, A: NDArray, tried: OutputStatistics | None) -> Found:
+        found = None if tried is None else tried.pattern
+        if isinstance(found, Found) and found.pattern.bits.shape == (self.n_rows, n_words(A.shape[1])):
+            return found
+        return Found(self._pattern(A))
 
     def _pattern(self, A: NDArray) -> Pattern:
         from anmin.rows.kernels import set_pattern
@@ -180,6 +188,12 @@ class ArrayRows:
         return seconds_by_updates(self.n_rows, flips, p, h) < min(
             self._seconds_by_rows(p, h), self._seconds_by_cells(n_cells, p, h)
         )
+
+    def seconds_of_statistics(self, n_neurons: int) -> float:
+        """Return about how long a heavy pass takes on one core, with the most cells that there can be."""
+        d, h = self.n_features, n_neurons
+        most = sum(comb(h, k) for k in range(min(d, h, 4) + 1)) if d <= 4 else self.n_rows
+        return min(self._seconds_by_rows(d + 1, h), self._seconds_by_cells(min(most, self.n_rows), d + 1, h))
 
     def _seconds_by_rows(self, p: int, h: int) -> float:
         return min(seconds_by_pairs(self.n_rows, p, h), seconds_by_product(self.n_rows, p, h))

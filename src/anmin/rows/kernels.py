@@ -113,12 +113,108 @@ def counts_of_neurons(bits: NDArray, counts: NDArray) -> None:
 
 
 @compiled
-def set_gates(bits: NDArray, start: int, stop: int, negative_slope: float, G: NDArray) -> None:
-    """Set G (stop − start, h) to 1 where a neuron is active and to the negative slope elsewhere."""
+def _octet(bits: NDArray, i: int, octet: int) -> Any:
+    """Return the bits of row i for the neurons from 8·octet on, below 256."""
+    return (bits[i, octet >> 3] >> np.uint64(8 * (octet & 7))) & np.uint64(255)
+
+
+@compiled
+def multiply_by_gates(bits: NDArray, start: int, stop: int, gates: NDArray, Z: NDArray) -> None:
+    """Multiply Z (stop − start, h) by G; ``gates`` (256, 8) are those of the eight neurons of each byte of the bits."""
+    h = Z.shape[1]
     for i in range(start, stop):
-        for j in range(G.shape[1]):
-            on = (bits[i, j >> 6] >> np.uint64(j & 63)) & np.uint64(1)
-            G[i - start, j] = 1.0 if on else negative_slope
+        for octet in range(h // 8):
+            code = _octet(bits, i, octet)
+            for j in range(8):
+                Z[i - start, 8 * octet + j] *= gates[code, j]
+        if h % 8:
+            code = _octet(bits, i, h // 8)
+            for j in range(h % 8):
+                Z[i - start, h - h % 8 + j] *= gates[code, j]
+
+
+@compiled
+def set_tables(V: NDArray, negative_slope: float, tables: NDArray) -> None:
+    """Set tables (octets, 256, c, p) to Σ_j G_j V_j, V (h, c, p), over the neurons j of an octet, for all its codes."""
+    h, c, p = V.shape
+    for octet in range(len(tables)):
+        for k in range(c):
+            for r in range(p):
+                total = 0.0
+                for j in range(8 * octet, min(h, 8 * octet + 8)):
+                    total += V[j, k, r]
+                tables[octet, 0, k, r] = negative_slope * total
+        for place in range(8):
+            j = 8 * octet + place
+            for code in range(1 << place):
+                for k in range(c):
+                    for r in range(p):
+                        more = (1.0 - negative_slope) * V[j, k, r] if j < h else 0.0
+                        tables[octet, code + (1 << place), k, r] = tables[octet, code, k, r] + more
+
+
+@compiled
+def add_along(
+    X: NDArray, bits: NDArray, tables: NDArray, first: int, last: int, start: int, stop: int, T: NDArray
+) -> None:
+    """Add x̃_iᵀ Σ tables[octet, code, k] to T[i, k], over octets from ``first`` to ``last`` of (octets, 256, c, p)."""
+    c, p = tables.shape[2], tables.shape[3]
+    v = np.empty(p)
+    for i in range(start, stop):
+        for k in range(c):
+            for r in range(p):
+                v[r] = 0.0
+            for octet in range(first, last):
+                code = _octet(bits, i, octet)
+                for r in range(p):
+                    v[r] += tables[octet, code, k, r]
+            even, odd = v[0], 0.0
+            for r in range(1, p - 1, 2):
+                even += v[r] * X[i, r - 1]
+                odd += v[r + 1] * X[i, r]
+            if p % 2 == 0:
+                even += v[p - 1] * X[i, p - 2]
+            T[i, k] += even + odd
+
+
+@compiled
+def add_against(
+    X: NDArray, bits: NDArray, w: NDArray, R: NDArray, first: int, last: int, start: int, stop: int, sums: NDArray
+) -> None:
+    """Add w_i R_ik x̃_i to sums[octet, code, k] (octets, 256, c, p), for octets from ``first`` to ``last``."""
+    c, p = R.shape[1], sums.shape[3]
+    v = np.empty(p)
+    for i in range(start, stop):
+        for k in range(c):
+            v[0] = R[i, k] * w[i] if len(w) else R[i, k]
+            for r in range(1, p):
+                v[r] = v[0] * X[i, r - 1]
+            for octet in range(first, last):
+                code = _octet(bits, i, octet)
+                for r in range(p):
+                    sums[octet, code, k, r] += v[r]
+
+
+@compiled
+def set_of_neurons(sums: NDArray, negative_slope: float, V: NDArray) -> None:
+    """Set V_j (h, c, p) to Σ G_j sums[octet, code] over the codes of the octet of neuron j; ``sums`` is used up."""
+    h, c, p = V.shape
+    for octet in range(len(sums)):
+        # Fold the codes with a neuron active onto those without it, from the last neuron of the octet to the first.
+        for place in range(7, -1, -1):
+            j, half = 8 * octet + place, 1 << place
+            for code in range(half):
+                for k in range(c):
+                    for r in range(p):
+                        on = sums[octet, code + half, k, r]
+                        sums[octet, code, k, r] += on
+                        if j < h:
+                            V[j, k, r] = on + (V[j, k, r] if code else 0.0)
+        for j in range(8 * octet, min(h, 8 * octet + 8)):
+            for k in range(c):
+                for r in range(p):
+                    on = V[j, k, r]
+                    V[j, k, r] = on + negative_slope * (sums[octet, 0, k, r] - on)
 
 
 @compiled

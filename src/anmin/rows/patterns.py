@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,12 @@ def packed(on: NDArray) -> NDArray:
 def n_words(n_neurons: int) -> int:
     """Return the words that hold the bits of a row; one where there are no neurons."""
     return max(1, -(-n_neurons // 64))
+
+
+@cache
+def gates_of_octets(negative_slope: float) -> NDArray:
+    """Return the gates of the eight neurons of every byte of the bits, shape (256, 8)."""
+    return np.where(_BITS_OF_BYTES == 1, 1.0, negative_slope)
 
 
 def _bytes(bits: NDArray) -> NDArray:

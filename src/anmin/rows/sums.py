@@ -19,6 +19,7 @@ from scipy.linalg.blas import dsyrk
 
 from anmin.blas import product
 from anmin.rows.cells import Cells
+from anmin.rows.patterns import gates_of_octets
 from anmin.threads import in_threads
 
 _BLOCK_ROWS = 4096  # of which codes and a tile of products stay in a core's cache
@@ -167,11 +168,15 @@ def _blocks_of_rows(X: NDArray, step: int) -> Iterator[tuple[slice, NDArray]]:
 
 def gates_of(bits: NDArray, block: slice, n_neurons: int, negative_slope: float) -> NDArray:
     """Return G (n, h) of a block of rows: 1 where a neuron is active, else the negative slope."""
-    from anmin.rows.kernels import set_gates
+    return gated(np.ones((block.stop - block.start, n_neurons)), bits, block, negative_slope)
 
-    G = np.empty((block.stop - block.start, n_neurons))
-    set_gates(bits, block.start, block.stop, negative_slope, G)
-    return G
+
+def gated(Z: NDArray, bits: NDArray, block: slice, negative_slope: float) -> NDArray:
+    """Multiply Z (n, h) of a block of rows by G, in place, and return it."""
+    from anmin.rows.kernels import multiply_by_gates
+
+    multiply_by_gates(bits, block.start, block.stop, gates_of_octets(negative_slope), Z)
+    return Z
 
 
 def _mirrored(U: NDArray) -> NDArray:

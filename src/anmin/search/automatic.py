@@ -16,7 +16,7 @@ def automatic_solver(problem: Problem, *, recombine: bool = True) -> Recombining
     """Return the solver for a problem: the dense one, or that without matrices where it is much cheaper.
 
     It is :class:`anmin.solvers.MatrixFree` where the memory that is free does not hold what the dense
-    :class:`anmin.solvers.VarPro` needs in its search, or an iteration of that takes some seconds
+    :class:`anmin.solvers.Hybrid` needs in its search, or an iteration of that takes some seconds
     (:data:`anmin.search.initialisation.DEAR`) and ten times as long.
     """
     rows, h = problem.rows, problem.n_neurons

@@ -12,10 +12,10 @@ from anmin.network import ReLUNetwork
 from anmin.search.flips import without_linear_part
 from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
 from anmin.search.relocation import least_useful, promising
+from anmin.solvers.hybrid import Hybrid
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState
 from anmin.solvers.problem import Problem, State
 from anmin.solvers.systems import output_layer
-from anmin.solvers.varpro import VarPro
 from anmin.statistics import PatternStatistics
 
 _SAMPLED_PER_WEIGHT = 10
@@ -100,7 +100,7 @@ class Recombining:
 
     Parameters
     ----------
-    inner : VarPro or MatrixFree
+    inner : Hybrid, VarPro or MatrixFree
         The local solver.
     parents : int, default 4
     parent_steps, joined_steps, pruned_steps, child_steps : int
@@ -124,7 +124,7 @@ class Recombining:
         False leaves one parent, fitted on all rows until it settles.
     """
 
-    inner: LevenbergMarquardt = field(default_factory=VarPro)
+    inner: LevenbergMarquardt = field(default_factory=Hybrid)
     parents: int = 4
     parent_steps: int = 30
     joined_steps: int = 6

@@ -2,6 +2,7 @@
 
 from anmin.solvers.altmin import AltMin
 from anmin.solvers.anmin import Anmin
+from anmin.solvers.hybrid import Hybrid
 from anmin.solvers.loop import Solution, solve
 from anmin.solvers.matrix_free import MatrixFree
 from anmin.solvers.problem import Problem, Solver, State
@@ -10,11 +11,23 @@ from anmin.solvers.varpro import VarPro
 #: Solvers by the names that estimators and the command line take; "auto" is what the user gets unless the problem is
 #: too large for it (:func:`anmin.search.automatic_solver`).
 SOLVERS: dict[str, Solver] = {
-    "auto": VarPro(),
+    "auto": Hybrid(),
     "anmin": Anmin(),
     "varpro": VarPro(),
     "matrix_free": MatrixFree(),
     "altmin": AltMin(),
 }
 
-__all__ = ["SOLVERS", "AltMin", "Anmin", "MatrixFree", "Problem", "Solution", "Solver", "State", "VarPro", "solve"]
+__all__ = [
+    "SOLVERS",
+    "AltMin",
+    "Anmin",
+    "Hybrid",
+    "MatrixFree",
+    "Problem",
+    "Solution",
+    "Solver",
+    "State",
+    "VarPro",
+    "solve",
+]

@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.blas import threads_for
 from anmin.network import ReLUNetwork
-from anmin.rows.products import BLOCK_ENTRIES, PatternProducts, kept_bytes
+from anmin.rows.products import PatternProducts, products_bytes, working_bytes
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState, floored
 from anmin.solvers.preconditioners import Blocks, Kronecker, Nystrom, Operator, Preconditioner
 from anmin.solvers.problem import PatternSums, Problem, State
@@ -34,7 +35,8 @@ class MatrixFree(LevenbergMarquardt):
     """Levenberg–Marquardt with the output layer projected out, for p·h too large to form the matrix M.
 
     The steps are those of :class:`anmin.solvers.VarPro`, but (M + μ·diag) δ = −g is solved by preconditioned conjugate
-    gradients from products with M (:class:`ProjectedProducts`), 2·N·h·(p + 2·c) multiplications each, and cut short.
+    gradients from products with M (:class:`ProjectedProducts`; what one takes is said in
+    :class:`anmin.rows.products.PatternProducts`), and cut short.
     No pass over the rows is heavier than that. Memory is that of the inputs, some N×c arrays, the pattern in bits, the
     activations (N, h) if they take at most :data:`anmin.rows.products.KEPT_BYTES`, and arrays of shape (p, h), (p, p)
     and (h, h).
@@ -88,7 +90,7 @@ class MatrixFree(LevenbergMarquardt):
 
     def sums_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int) -> int:
         """Return the bytes of the pattern in bits, and of the activations if they are kept."""
-        return 8 * n_rows * -(-n_neurons // 64) + kept_bytes(n_rows, n_neurons) + 8 * n_neurons**2
+        return products_bytes(n_features, n_neurons, n_outputs, n_rows)
 
     def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int = 0) -> int:
         """Return the bytes of the vectors, blocks of rows, activations before and after a step, and preconditioner."""
@@ -99,8 +101,8 @@ class MatrixFree(LevenbergMarquardt):
             "nystrom": 4 * self.rank * p * h,
         }[self.preconditioner]
         arrays = _VECTORS * p * h + 8 * (h + 1) * (h + 1 + c) + 6 * n_rows * (c + 1) + made
-        arrays += min(n_rows, max(256, BLOCK_ENTRIES // h)) * (3 * p + 6 * h)
-        return 8 * arrays + 2 * self.sums_bytes(n_features, h, c, n_rows)
+        work = working_bytes(n_features, h, c, n_rows)
+        return 8 * arrays + work + 2 * self.sums_bytes(n_features, h, c, n_rows)
 
     def sums(
         self,
@@ -116,6 +118,10 @@ class MatrixFree(LevenbergMarquardt):
     def step(self, problem: Problem, state: State) -> VarProState:
         """Return the state after one step that lowers the loss, or the same one, settled, if there is none."""
         assert isinstance(state, VarProState)
+        with threads_for(max(state.network.A.shape)):
+            return self._step(problem, state)
+
+    def _step(self, problem: Problem, state: VarProState) -> VarProState:
         assert isinstance(state.statistics, PatternProducts)
         matrix = ProjectedProducts(state.statistics, state.network, problem.alpha)
         kept: _Kept | None = state.kept
