@@ -21,7 +21,9 @@ from anmin.history import Record, Status
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
+from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
+from anmin.search.sampling import check_final, fitted_to_all, sampled
 from anmin.selection import Choice, choose_alpha, solve_chosen
 from anmin.solvers import SOLVERS, Problem, Solver
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from anmin.progress import ProgressBar
 
 _PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
-_WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.NOT_FINITE}
+_SHARE_OF_SAMPLE = 0.7  # of the time for a fit to rows that are not in memory
+_WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.ROWS_LOST, Status.NOT_FINITE}
 
 
 class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -180,15 +183,22 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike | ArrayRows, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike | ArrayRows | RowsInParts,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Fit the network.
 
         Parameters
         ----------
-        X : array or data frame of shape (N, d), or ArrayRows
-            Inputs; or rows that bring targets and weights with them.
+        X : array or data frame of shape (N, d), or rows
+            Inputs; or rows that bring targets and weights with them, such as :class:`anmin.rows.ParquetRows`. Rows that
+            are not in memory are fitted by a sample of at most 262,144 of them and then, in at most 15 visits, by all
+            (:mod:`anmin.search.sampling`); the loss is that of all.
         y : array or data frame of shape (N,) or (N, c)
-            Targets; None if X is an ArrayRows.
+            Targets; None if X are rows.
         sample_weight : array of shape (N,), optional
             Non-negative row weights.
 
@@ -206,17 +216,24 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         begun = time.perf_counter()
         solver = self._check_settings()
         rows, y_is_1d = self._rows(X, y, sample_weight)
+        named = rows.column_names if isinstance(rows, RowsInParts) else None
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         previous = self._previous_network(rows)
         rows, held_out = self._split(rows, rng)
         scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
-        problem = Problem(
+        whole = Problem(
             scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
         )
+        problem = sampled(whole)
         if isinstance(self.solver, str) and self.solver == "auto":
             solver = automatic_solver(problem, recombine=self.relocate)
         elif isinstance(solver, LevenbergMarquardt):
             solver = Recombining(solver, recombine=self.relocate)
+        if not isinstance(solver, Recombining):
+            problem = whole  # the method of a paper is that of all rows
+        by_sample = problem is not whole
+        if by_sample:
+            check_final(whole, solver)
         choice: Choice | None = None
         with ExitStack() as stack:
             bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
@@ -232,7 +249,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     callback=bar,
                 )
                 scaling = scaling.emphasised(choice.relevance)
-                problem = replace(problem, rows=scaling.apply(rows, self.dtype))
+                whole = replace(whole, rows=scaling.apply(rows, self.dtype))
+                problem = sampled(whole)
             callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
             if bar is not None:
                 callbacks.append(bar)
@@ -240,7 +258,9 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "start": None if previous is None else scaling.unfold(previous),
                 "max_iter": self.max_iter,
                 "tol": self.tol,
-                "max_time": self.max_time,
+                "max_time": self.max_time
+                if self.max_time is None or not by_sample
+                else _SHARE_OF_SAMPLE * self.max_time,
                 "validation": None if held_out is None else scaling.apply(held_out, self.dtype),
                 "callbacks": callbacks,
                 "begun": begun,
@@ -251,12 +271,18 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
                 problem = replace(problem, alpha=alpha)
                 solution = solve_with_restarts(problem, solver, self.n_restarts, rng, **conditions)
+            if by_sample:
+                if choice is not None:
+                    alpha *= problem.rows.n / whole.rows.n
+                whole = replace(whole, alpha=alpha)
+                times = {"max_time": self.max_time, "begun": begun, "callbacks": callbacks}
+                solution = fitted_to_all(whole, solver, solution, self.tol, **times)
         names = getattr(self, "feature_names_in_", None)
         self._set_fitted(
             replace(
                 scaling.fold(solution.network),
                 feature_names=None if names is None else tuple(names),
-                output_names=column_names(y),
+                output_names=column_names(y) if named is None else named[1],
             )
         )
         self._y_is_1d = y_is_1d
@@ -271,10 +297,16 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=2)
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray:
-        """Return the network's output for each row of X (N, d): shape (N,) if y had one dimension, else (N, c)."""
+    def predict(self, X: ArrayLike | RowsInParts) -> NDArray:
+        """Return the network's output for each row of X (N, d): shape (N,) if y had one dimension, else (N, c).
+
+        Rows in files are read part by part, and only the predictions are held.
+        """
         check_is_fitted(self)
-        predictions = self.network_.predict(checked_inputs(self, X, reset=False))
+        if isinstance(X, RowsInParts):
+            predictions = np.concatenate([self.network_.predict(part) for part in X.inputs()])
+        else:
+            predictions = self.network_.predict(checked_inputs(self, X, reset=False))
         return predictions[:, 0] if self._y_is_1d else predictions
 
     @property
@@ -339,19 +371,27 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
 
     def _rows(
-        self, X: ArrayLike | ArrayRows, y: ArrayLike | None, sample_weight: ArrayLike | None
-    ) -> tuple[ArrayRows, bool]:
+        self, X: ArrayLike | ArrayRows | RowsInParts, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> tuple[ArrayRows | RowsInParts, bool]:
         """Return the checked rows, and whether y had one dimension."""
-        if isinstance(X, ArrayRows):
+        if isinstance(X, ArrayRows | RowsInParts):
             if y is not None or sample_weight is not None:
                 raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")
+            if self.validation_fraction is not None and isinstance(X, RowsInParts):
+                raise ValueError("validation_fraction needs rows in memory; hold rows out in another file instead.")
             self.n_features_in_ = X.n_features
+            self.__dict__.pop("feature_names_in_", None)
+            if isinstance(X, RowsInParts) and X.column_names is not None:
+                self.feature_names_in_ = np.array(X.column_names[0], dtype=object)
             return X, X.n_outputs == 1
         inputs = checked_inputs(self, X, reset=True)
         targets = checked_targets(self, inputs, y)
         return ArrayRows(inputs, targets, sample_weight), targets.ndim == 1
 
-    def _split(self, rows: ArrayRows, rng: np.random.Generator) -> tuple[ArrayRows, ArrayRows | None]:
+    def _split(self, rows: ArrayRows | RowsInParts, rng: np.random.Generator) -> tuple[ArrayRows, ArrayRows | None]:
+        if isinstance(rows, RowsInParts):
+            # Few enough to be held: then they are. Others offer all passes that a solver needs.
+            return (rows.sample() if rows.is_held else cast(ArrayRows, rows)), None
         if self.validation_fraction is None:
             return rows, None
         fitted, held_out = train_test_split(
@@ -359,7 +399,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
         return rows.subset(np.sort(fitted)), rows.subset(np.sort(held_out))
 
-    def _previous_network(self, rows: ArrayRows) -> ReLUNetwork | None:
+    def _previous_network(self, rows: ArrayRows | RowsInParts) -> ReLUNetwork | None:
         """Return the network to start from, in raw units, or None; raise ValueError if it is of another shape."""
         network = getattr(self, "network_", None) if self.warm_start else None
         if network is None:

@@ -20,6 +20,10 @@ class Status(Enum):
     MAX_TIME = "The fit stopped at max_time seconds before the loss settled. Increase max_time for a better network."
     INTERRUPTED = "The fit was interrupted; the best network so far was kept. warm_start=True continues."
     STOPPED = "A callback asked to stop; the best network until then was kept."
+    ROWS_LOST = (
+        "The rows could not be read to the end; the best network so far, of a sample or of all rows, was kept. "
+        "Fit again when they can be read."
+    )
     NOT_FINITE = (
         "An iteration gave NaN or infinite weights; the best network before it was kept. "
         "Standardise the inputs or increase alpha."
@@ -57,6 +61,8 @@ class Record:
         Products with the hidden layer's matrix that its solution took, where it is not formed.
     branch : str
         How the hidden-layer system was solved, or what else the iteration did.
+    n_rows : int
+        Rows that the loss is of: fewer than all as long as rows in files or on other machines are fitted by a sample.
     """
 
     iteration: int = 0
@@ -73,6 +79,7 @@ class Record:
     damping: float = np.nan
     products: int = 0
     branch: str = ""
+    n_rows: int = 0
 
 
 @dataclass(frozen=True)

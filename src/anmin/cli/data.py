@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from anmin import datasets
 from anmin.datasets import Dataset
 from anmin.network import ReLUNetwork
+from anmin.solvers.memory import available_bytes
+
+if TYPE_CHECKING:
+    from anmin.rows.files import TableRows
+
+_HELD_BYTES = 2**30  # of numbers that are read at once
 
 
 class Columns(Protocol):
@@ -29,6 +35,10 @@ class Columns(Protocol):
 
     def numbers(self, names: Sequence[str]) -> NDArray:
         """Return columns as float64 (N, number of names)."""
+        ...
+
+    def numbers_in_parts(self, names: Sequence[str]) -> Iterator[NDArray]:
+        """Yield the same part by part."""
         ...
 
 
@@ -56,6 +66,10 @@ class NamedColumns:
         self.require(names)
         values = np.column_stack([self.dataset.X, self.dataset.y])
         return values[:, [self.columns.index(name) for name in names]]
+
+    def numbers_in_parts(self, names: Sequence[str]) -> Iterator[NDArray]:
+        """Yield the same, all in one part."""
+        yield self.numbers(names)
 
 
 def is_dataset(data: str) -> bool:
@@ -102,21 +116,50 @@ def load_rows(
     return datasets.read_dataset(data, named, weights=weights, ignored=left_out, encoding=encoding)
 
 
-def inputs_for(network: ReLUNetwork, source: Columns, data: str, excluded: Sequence[str] = ()) -> NDArray:
-    """Return the inputs of a network (N, d): by name, or by position if the model has no names.
+def input_names(network: ReLUNetwork, source: Columns, data: str, excluded: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the columns of the inputs of a network: by name, or by position if the model has no names.
 
     By name, other columns are ignored and the order in the file does not matter.
     """
     if network.feature_names is not None:
         source.require(network.feature_names)
-        return source.numbers(network.feature_names)
-    positions = [name for name in source.columns if name not in excluded]
+        return network.feature_names
+    positions = tuple(name for name in source.columns if name not in excluded)
     if len(positions) != network.n_features:
         raise ValueError(
             f"The model has no column names and takes {network.n_features} inputs by position; "
             f"{data} has {len(positions)} columns."
         )
-    return source.numbers(positions)
+    return positions
+
+
+def large_table(
+    data: str, targets: Sequence[str], weights: str | None, ignored: Sequence[str], encoding: str
+) -> TableRows | None:
+    """Return the rows of a table that is too large to be held, to be read in every pass; None of any other."""
+    if is_dataset(data) or not Path(data).exists():
+        return None
+    source = datasets.open_table(data, encoding=encoding)
+    available = available_bytes()
+    if 8 * source.n_values() <= min(_HELD_BYTES, _HELD_BYTES if available is None else available // 4):
+        return None
+    from anmin.rows import CsvRows, ParquetRows
+
+    named, left_out = named_columns(targets, source.columns), named_columns(ignored, source.columns)
+    if not named:
+        return None  # for the message of load_rows
+    kind = CsvRows if source.delimiter else ParquetRows
+    return kind(data, named, weights=weights, ignored=left_out, encoding=encoding)
+
+
+def sample_of(rows: TableRows) -> tuple[Dataset, NDArray | None]:
+    """Return the sample that is held of the rows of a table, in its units, and their weights."""
+    sample, path = rows.survey, rows.table.path
+    targets = ", ".join(rows.target_names)
+    description = f"{targets} from the other columns of {path.name}."
+    y = sample.Y[:, 0] if rows.n_outputs == 1 else sample.Y
+    dataset = Dataset(path.stem, sample.X, y, rows.feature_names, rows.target_names, description, path.name)
+    return dataset, sample.w
 
 
 def _with_targets(source: NamedColumns, targets: tuple[str, ...]) -> Dataset:

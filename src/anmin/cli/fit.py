@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from anmin.datasets import Dataset
     from anmin.estimators import ReLURegressor
     from anmin.inspection import Scores
+    from anmin.rows.files import TableRows
 
 DEFAULT_DATA = "sdf-cat"
 _COLUMNS_SHOWN = 3
@@ -69,7 +70,9 @@ def fit(
 
     Ctrl-C ends the fit and saves the best network so far.
     """
-    from anmin.cli.data import is_dataset, load_rows
+    from dataclasses import replace
+
+    from anmin.cli.data import is_dataset, large_table, load_rows, sample_of
     from anmin.cli.outputs import check_outputs
 
     name = data or DEFAULT_DATA
@@ -88,9 +91,24 @@ def fit(
         "tol": tol,
         "random_state": seed,
     }
-    dataset, row_weights = load_rows(name, target or (), weights, ignore or (), encoding)
-    fitted, test = _split(len(dataset.X), test_fraction, seed)
-    model = _fit(dataset, row_weights, fitted, settings, quiet)
+    large = large_table(name, target or (), weights, ignore or (), encoding)
+    if large is None:
+        dataset, row_weights = load_rows(name, target or (), weights, ignore or (), encoding)
+        fitted, test = _split(len(dataset.X), test_fraction, seed)
+        model = _fit(
+            dataset.X[fitted], dataset.y[fitted], None if row_weights is None else row_weights[fitted], settings, quiet
+        )
+    elif test_fraction is not None:
+        raise ValueError(
+            f"--test-fraction is for tables that fit in memory; {name} is fitted part by part. Keep the rows to test "
+            f"on in another file, and use: anmin evaluate."
+        )
+    else:
+        # What is shown and reported is of the sample, but for the error on all rows.
+        dataset, row_weights = sample_of(large)
+        fitted, test = _split(len(dataset.X), None, seed)
+        model = _fit(large, None, None, settings, quiet)
+    model.network_ = replace(model.network_, feature_names=dataset.feature_names, output_names=dataset.target_names)
     model.network_.save(out)
     if report is not None:
         from anmin.inspection import write_report
@@ -108,7 +126,7 @@ def fit(
     from anmin.history import Status
 
     if not quiet:
-        _show(model, dataset, row_weights, fitted, test, out, report, data is None)
+        _show(model, dataset, row_weights, fitted, test, out, report, data is None, large)
     if model.status_ is Status.INTERRUPTED:
         typer.echo(
             f"Interrupted after {model.n_iter_} iterations; the best network so far was saved to {out}.", err=True
@@ -139,12 +157,9 @@ def _split(n_rows: int, test_fraction: float | None, seed: int) -> tuple[NDArray
     return np.sort(fitted), np.sort(test)
 
 
-def _fit(
-    dataset: Dataset, row_weights: NDArray | None, fitted: NDArray, settings: dict[str, Any], quiet: bool
-) -> ReLURegressor:
-    """Return the fitted model, its network with the names of the columns."""
+def _fit(X: Any, y: Any, sample_weight: Any, settings: dict[str, Any], quiet: bool) -> ReLURegressor:
+    """Return the fitted model."""
     import warnings
-    from dataclasses import replace
 
     from sklearn.exceptions import ConvergenceWarning
 
@@ -153,12 +168,8 @@ def _fit(
     with warnings.catch_warnings():
         # How the fit ended is part of the result that is shown.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = ReLURegressor(**settings, verbose=0 if quiet else 1).fit(
-            dataset.X[fitted], dataset.y[fitted], None if row_weights is None else row_weights[fitted]
-        )
-    model.set_params(verbose=0)
-    model.network_ = replace(model.network_, feature_names=dataset.feature_names, output_names=dataset.target_names)
-    return model
+        model = ReLURegressor(**settings, verbose=0 if quiet else 1).fit(X, y, sample_weight)
+    return model.set_params(verbose=0)
 
 
 def _show(
@@ -170,6 +181,7 @@ def _show(
     out: Path,
     report: Path | None,
     is_default: bool,
+    large: TableRows | None,
 ) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -179,14 +191,20 @@ def _show(
 
     network = model.network_
     console = Console(highlight=False)
+    n_rows = len(fitted) if large is None else large.n_rows
     console.print(
-        f"[bold]{escape(dataset.name)}[/]: {len(fitted):,} rows, {_count(network.n_features, 'input')}, "
+        f"[bold]{escape(dataset.name)}[/]: {n_rows:,} rows, {_count(network.n_features, 'input')}, "
         f"{_count(network.n_outputs, 'output')}. {escape(dataset.description)}"
     )
     weights = None if row_weights is None else row_weights[fitted]
     errors = Scores.of(dataset.y[fitted], model.predict(dataset.X[fitted]), weights)
     table = Table.grid(padding=(0, 2))
-    table.add_row("  fitted rows", _errors(errors))
+    if large is None:
+        table.add_row("  fitted rows", _errors(errors))
+    else:
+        mse = model.history_["mse"][-1]
+        table.add_row("  all rows", f"MSE [bold]{mse:.5g}[/]   RMSE {mse**0.5:.4g}")
+        table.add_row(f"  {len(fitted):,} of them", _errors(errors))
     if len(test):
         held_out = Scores.of(dataset.y[test], model.predict(dataset.X[test]))
         table.add_row(f"  {held_out.n_rows:,} held out", _errors(held_out))

@@ -32,21 +32,24 @@ def predict(
 
     Example: anmin predict model.json houses.csv --out predictions.csv
 
-    Inputs are found by their names; other columns are ignored, and their order does not matter.
+    Inputs are found by their names; other columns are ignored, and their order does not matter. Files are read part by
+    part, so they may be larger than memory.
     """
     from anmin import ReLUNetwork
-    from anmin.cli.data import inputs_for, is_dataset, open_columns
+    from anmin.cli.data import input_names, is_dataset, open_columns
     from anmin.cli.outputs import check_outputs
-    from anmin.datasets import csv_bytes, write_csv
+    from anmin.datasets import csv_parts, write_csv_parts
 
     check_outputs({"--out": out}, [model] if is_dataset(data) else [model, data])
     network = ReLUNetwork.load(model)
-    predictions = network.predict(inputs_for(network, open_columns(data, encoding), data))
+    source = open_columns(data, encoding)
+    predictions = map(network.predict, source.numbers_in_parts(input_names(network, source, data)))
     names = network.output_names or tuple(f"prediction_{k}" for k in range(network.n_outputs))
     if out is None:
-        typer.echo(csv_bytes(names, predictions), nl=False)
+        for text in csv_parts(names, predictions):
+            typer.echo(text, nl=False)
     else:
-        write_csv(out, names, predictions)
+        write_csv_parts(out, names, predictions)
 
 
 def evaluate(
@@ -69,7 +72,7 @@ def evaluate(
     from rich.table import Table
 
     from anmin import ReLUNetwork
-    from anmin.cli.data import inputs_for, named_columns, open_columns
+    from anmin.cli.data import input_names, named_columns, open_columns
     from anmin.inspection import Scores
     from anmin.rows.arrays import check_weights
 
@@ -85,7 +88,7 @@ def evaluate(
         )
     extra = () if weights is None else (weights,)
     source.require((*names, *extra))
-    X = inputs_for(network, source, data, excluded=(*names, *extra))
+    X = source.numbers(input_names(network, source, data, excluded=(*names, *extra)))
     actual = source.numbers(names)
     row_weights = None if weights is None else check_weights(source.numbers(extra)[:, 0], len(actual))
     predictions = network.predict(X)

@@ -1,7 +1,7 @@
 """Generated, bundled, local and remote data."""
 
 from anmin.datasets.catalogue import CATALOGUE, Entry, load, names
-from anmin.datasets.csv_files import csv_bytes, write_csv
+from anmin.datasets.csv_files import csv_parts, write_csv, write_csv_parts
 from anmin.datasets.dataset import Dataset
 from anmin.datasets.files import uci_splits
 from anmin.datasets.generated import make_planted, make_sdf, make_sine_norm, make_year_like
@@ -12,7 +12,7 @@ __all__ = [
     "Dataset",
     "Entry",
     "Table",
-    "csv_bytes",
+    "csv_parts",
     "load",
     "make_planted",
     "make_sdf",
@@ -23,4 +23,5 @@ __all__ = [
     "read_dataset",
     "uci_splits",
     "write_csv",
+    "write_csv_parts",
 ]

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,12 +62,8 @@ def read_columns(
     ValueError
         For the first line that has too many or too few fields, or text instead of a number in these columns.
     """
-    options = pyarrow.csv.ReadOptions(encoding=encoding, column_names=columns, skip_rows=1 if header else 0)
-    wanted = pyarrow.csv.ConvertOptions(include_columns=list(names), column_types=dict.fromkeys(names, pa.float64()))
-    # A quoted text, in a column that is not wanted perhaps, may go over several lines.
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     try:
-        return pyarrow.csv.read_csv(path, options, parse, wanted)
+        return pyarrow.csv.read_csv(path, *_options(columns, names, encoding, delimiter, header))
     except pa.ArrowInvalid as error:
         # Arrow reads in parallel and does not say where; a plain reading finds the line.
         _explain(path, columns, names, encoding, delimiter, header)
@@ -76,16 +72,42 @@ def read_columns(
         raise ValueError(_not_encoded(path, encoding)) from None
 
 
-def csv_bytes(names: Sequence[str], values: ArrayLike) -> bytes:
-    """Return numbers (N, k) as the CSV text, in UTF-8, that :func:`write_csv` writes."""
-    values = np.asarray(values, dtype=np.float64)
-    table = pa.table([pa.array(column) for column in values.T], names=[str(i) for i in range(len(names))])
+def read_batches(
+    path: Path, columns: Sequence[str], names: Sequence[str], encoding: str, delimiter: str, header: bool
+) -> Iterator[pa.RecordBatch]:
+    """Yield the columns of :func:`read_columns` some megabytes at a time; raises as that does."""
+    options = _options(columns, names, encoding, delimiter, header)
+    try:
+        with pyarrow.csv.open_csv(path, *options) as reader:
+            yield from reader
+    except pa.ArrowInvalid as error:
+        _explain(path, columns, names, encoding, delimiter, header)
+        raise ValueError(f"{path} could not be read as CSV: {one_line(error)}.") from None
+    except UnicodeError:
+        raise ValueError(_not_encoded(path, encoding)) from None
+
+
+def _options(columns: Sequence[str], names: Sequence[str], encoding: str, delimiter: str, header: bool) -> tuple:
+    wanted = pyarrow.csv.ConvertOptions(include_columns=list(names), column_types=dict.fromkeys(names, pa.float64()))
+    return (
+        pyarrow.csv.ReadOptions(encoding=encoding, column_names=columns, skip_rows=1 if header else 0),
+        # A quoted text, in a column that is not wanted perhaps, may go over several lines.
+        pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        wanted,
+    )
+
+
+def csv_parts(names: Sequence[str], parts: Iterable[ArrayLike]) -> Iterator[bytes]:
+    """Yield the CSV text, in UTF-8, of a header of k names, and of one array of numbers (n, k) after the other."""
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(names)
-    out = io.BytesIO(header.getvalue().encode())
-    out.seek(0, io.SEEK_END)
-    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False))
-    return out.getvalue()
+    yield header.getvalue().encode()
+    for part in parts:
+        values = np.asarray(part, dtype=np.float64)
+        table = pa.table([pa.array(column) for column in values.T], names=[str(i) for i in range(len(names))])
+        out = io.BytesIO()
+        pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False))
+        yield out.getvalue()
 
 
 def write_csv(path: str | os.PathLike, names: Sequence[str], values: ArrayLike) -> None:
@@ -93,9 +115,13 @@ def write_csv(path: str | os.PathLike, names: Sequence[str], values: ArrayLike) 
 
     The file appears whole or not at all.
     """
-    content = csv_bytes(names, values)
-    with written_atomically(path) as temporary:
-        temporary.write_bytes(content)
+    write_csv_parts(path, names, [values])
+
+
+def write_csv_parts(path: str | os.PathLike, names: Sequence[str], parts: Iterable[ArrayLike]) -> None:
+    """Write as :func:`write_csv` does, each part when it is there, so that only one at a time is held."""
+    with written_atomically(path) as temporary, temporary.open("wb") as file:
+        file.writelines(csv_parts(names, parts))
 
 
 def shortened(text: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from anmin.datasets import csv_files
@@ -23,6 +24,8 @@ PARQUET_ENDINGS = (".parquet", ".pq")
 CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
 _COMPRESSED = (".gz", ".bz2", ".zst")
 _SHOWN_COLUMNS = 12
+_BATCH_ROWS = 2**18
+_CSV_BYTES = 8  # of a number in a CSV file, about
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,105 @@ class Table:
         self._check_finite(names, out)
         return out
 
+    def files(self) -> list[Path]:
+        """Return the files that the table is in, in order."""
+        return [self.path] if self.delimiter else _parquet_files(self.path)
+
+    def batches(self, names: Sequence[str], n_rows: int) -> Iterator[NDArray]:
+        """Yield columns as arrays (at most n_rows, number of names), float32 where all columns are, else float64.
+
+        Missing values are NaN. Memory is that of some batches and, of Parquet, one group of rows.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`numbers`, but not for values that are missing or infinite; and if a file of a folder has other
+            columns than the first.
+        """
+        self.require(names)
+        source = self._csv_batches(names, n_rows) if self.delimiter else self._parquet_batches(names, n_rows)
+        for batch in source:
+            columns = [pa.chunked_array([batch.column(j)]) for j in range(len(names))]
+            single = all(pa.types.is_float32(column.type) for column in columns)
+            out = np.empty((batch.num_rows, len(names)), dtype=np.float32 if single else np.float64)
+            for j, (name, column) in enumerate(zip(names, columns, strict=True)):
+                out[:, j] = column.to_numpy() if single else self._floats(name, column)
+            yield out
+
+    def numbers_in_parts(self, names: Sequence[str], n_rows: int = _BATCH_ROWS) -> Iterator[NDArray]:
+        """Yield the columns of :meth:`numbers` part by part, each checked when it is read."""
+        first = 0
+        for values in self.batches(names, n_rows):
+            self._check_finite(names, values, first)
+            first += len(values)
+            yield values.astype(np.float64, copy=False)
+        if not first:
+            raise ValueError(f"{self.path} has column names but no rows.")
+
+    def n_values(self) -> int:
+        """Return about how many numbers the table holds, without reading it."""
+        if self.delimiter:
+            return self.path.stat().st_size // _CSV_BYTES
+        with _parquet_errors(self.path):
+            return sum(pyarrow.parquet.read_metadata(file).num_rows for file in self.files()) * len(self.columns)
+
+    def _parquet_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
+        for path in self.files():
+            with _parquet_errors(path), pyarrow.parquet.ParquetFile(path) as file:
+                missing = [name for name in names if name not in file.schema_arrow.names]
+                if missing:
+                    raise ValueError(f"{path} has no {_column(missing)}, which the other files of {self.path} have.")
+                for batch in file.iter_batches(batch_size=n_rows, columns=list(names)):
+                    yield batch.select(list(names))
+
+    def _csv_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
+        held: list[pa.RecordBatch] = []
+        read = csv_files.read_batches(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
+        for batch in read:
+            held.append(batch)
+            if sum(one.num_rows for one in held) >= n_rows:
+                yield from pa.Table.from_batches(held).combine_chunks().to_batches(max_chunksize=n_rows)
+                held = []
+        if held:
+            yield from pa.Table.from_batches(held).combine_chunks().to_batches(max_chunksize=n_rows)
+
+    def columns_used(
+        self,
+        target: str | Sequence[str],
+        features: Sequence[str] | None = None,
+        weights: str | None = None,
+        ignored: Sequence[str] = (),
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names of inputs and targets; inputs are by default all columns that are not named otherwise.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, is named for two uses, or none is left for the inputs.
+        """
+        targets = (target,) if isinstance(target, str) else tuple(target)
+        if not targets:
+            raise ValueError(f"At least one target column must be named; the file has the {_column(self.columns)}.")
+        if len(set(targets)) < len(targets):
+            raise ValueError(f"Each target column may be named once; got {', '.join(targets)}.")
+        if weights in targets:
+            raise ValueError(f"The column {weights!r} cannot hold both the target and the weights.")
+        used = targets if weights is None else (*targets, weights)
+        self.require((*used, *ignored, *(features or ())))
+        both = [name for name in ignored if name in used]
+        if both:
+            raise ValueError(f"The column {both[0]!r} cannot be both used and left out.")
+        twice = [name for name in features or () if name in used or list(features or ()).count(name) > 1]
+        if twice:
+            raise ValueError(f"The column {twice[0]!r} cannot be used twice.")
+        if features is None:
+            features = [name for name in self.columns if name not in used and name not in ignored]
+        if not features:
+            raise ValueError(
+                f"{self.path} has no column besides {', '.join((*used, *ignored))}; at least one input is needed."
+            )
+        return tuple(features), targets
+
     def _read(self, names: Sequence[str]) -> pa.Table:
         if self.delimiter:
             return csv_files.read_columns(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
@@ -92,7 +194,8 @@ class Table:
         column = column.cast(kind) if pa.types.is_dictionary(column.type) else column
         return column.cast(pa.float64(), safe=False).to_numpy()  # missing values become NaN
 
-    def _check_finite(self, names: Sequence[str], values: NDArray) -> None:
+    def _check_finite(self, names: Sequence[str], values: NDArray, first: int = 0) -> None:
+        """Raise ValueError, with the first bad row of a column, of rows from number ``first`` (from 0) on."""
         bad = ~np.isfinite(values)
         if not bad.any():
             return
@@ -105,7 +208,7 @@ class Table:
         also = f" (and {csv_files.counted(others, 'other column')} too)" if others else ""
         raise ValueError(
             f"Column {names[j]!r} of {self.path} has {' and '.join(found)} in "
-            f"{csv_files.counted(len(values), 'row')}, the first in row {int(bad[:, j].argmax()) + 1}{also}; "
+            f"{csv_files.counted(len(values), 'row')}, the first in row {first + int(bad[:, j].argmax()) + 1}{also}; "
             f"fill them in or remove those rows."
         )
 
@@ -184,22 +287,8 @@ def read_dataset(
         With one sentence that says what is wrong with the file.
     """
     table = open_table(path, encoding=encoding)
-    targets = (target,) if isinstance(target, str) else tuple(target)
-    if not targets:
-        raise ValueError(f"At least one target column must be named; the file has the {_column(table.columns)}.")
-    if len(set(targets)) < len(targets):
-        raise ValueError(f"Each target column may be named once; got {', '.join(targets)}.")
+    features, targets = table.columns_used(target, None, weights, ignored)
     extra = () if weights is None else (weights,)
-    if weights in targets:
-        raise ValueError(f"The column {weights!r} cannot hold both the target and the weights.")
-    used = targets + extra
-    table.require((*used, *ignored))
-    both = [name for name in ignored if name in used]
-    if both:
-        raise ValueError(f"The column {both[0]!r} cannot be both used and left out.")
-    features = tuple(name for name in table.columns if name not in used and name not in ignored)
-    if not features:
-        raise ValueError(f"{path} has no column besides {', '.join((*used, *ignored))}; at least one input is needed.")
     values = table.numbers(features + targets + extra)
     d, c = len(features), len(targets)
     y = values[:, d : d + c]
@@ -216,12 +305,16 @@ def read_dataset(
 
 
 def _parquet(path: Path) -> pyarrow.dataset.Dataset:
+    return pyarrow.dataset.dataset([str(file) for file in _parquet_files(path)], format="parquet")
+
+
+def _parquet_files(path: Path) -> list[Path]:
     files = [path]
     if path.is_dir():
         files = sorted(file for ending in PARQUET_ENDINGS for file in path.rglob(f"*{ending}"))
     if not files:
         raise ValueError(f"The folder {path} must hold Parquet files ({', '.join(PARQUET_ENDINGS)}); it holds none.")
-    return pyarrow.dataset.dataset([str(file) for file in files], format="parquet")
+    return files
 
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:
@@ -233,6 +326,8 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
 def _parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError:
+        raise ValueError(f"{path} is no longer there.") from None
     except (pa.ArrowException, OSError):
         raise ValueError(
             f"{path} could not be read as Parquet; it may be damaged, or a file of another kind."

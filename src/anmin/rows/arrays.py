@@ -83,6 +83,9 @@ class ArrayRows:
         If the shapes disagree, there is no row of positive weight, or a value is NaN or infinite.
     """
 
+    #: Whether passes are cheap, and single rows may be asked for.
+    in_memory = True
+
     def __init__(
         self,
         X: ArrayLike,
@@ -296,7 +299,7 @@ class ArrayRows:
 
     def moments(self) -> tuple[Moments, Moments]:
         """Return the column moments of X and of y."""
-        return _moments(self.X, self.w), _moments(self.Y, self.w)
+        return moments_of(self.X, self.w), moments_of(self.Y, self.w)
 
     def subset(self, index: NDArray) -> ArrayRows:
         """Return the rows of these indices, with their weights."""
@@ -368,7 +371,8 @@ def _floats(name: str, values: ArrayLike) -> NDArray:
     return array
 
 
-def _moments(values: NDArray, w: NDArray | None) -> Moments:
+def moments_of(values: NDArray, w: NDArray | None) -> Moments:
+    """Return the moments of columns (n, k), with weights (n,) or none."""
     # Columns are divided by their largest entry first, so that squares of very large or small values stay in range.
     largest = np.abs(values).max(axis=0).astype(np.float64)
     unit = np.where(largest > 0, largest, 1.0)

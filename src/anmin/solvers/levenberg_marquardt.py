@@ -70,6 +70,8 @@ class LevenbergMarquardt(ABC):
     optimality_tol : float, default 1e-9
     decrease_tol : float, default 1e-10
         A step that promises to lower the loss by less than this times itself is not tried: it has converged.
+    most_trials : int, default 60
+        Dampings that are tried for one step, each at the cost of a pass; then it has converged.
 
     References
     ----------
@@ -81,6 +83,7 @@ class LevenbergMarquardt(ABC):
     damping: float = 1e-2
     optimality_tol: float = 1e-9
     decrease_tol: float = 1e-10
+    most_trials: int = 60
 
     default_max_iter = None
 
@@ -148,8 +151,8 @@ class LevenbergMarquardt(ABC):
         if optimality <= self.optimality_tol:
             return self._settled(state, optimality)
         since = state.statistics if isinstance(state.statistics, PatternStatistics) else None
-        damping, growth = state.damping, 2.0
-        while damping <= MOST_DAMPING:
+        damping, growth, trials = state.damping, 2.0, 0
+        while damping <= MOST_DAMPING and trials < self.most_trials:
             step = system.solve(damping)
             if step is not None:
                 # The model of the loss falls by −2 gᵀδ − δᵀMδ = δᵀ(μ diag M δ − g), also for the δ of conjugate
@@ -157,6 +160,7 @@ class LevenbergMarquardt(ABC):
                 predicted = float(step @ (damping * diagonal * step - gradient))
                 if predicted <= self.decrease_tol * state.loss:
                     return self._settled(state, optimality)
+                trials += 1
                 A = network.A + step.reshape(network.A.T.shape).T
                 output = problem.rows.output_statistics(A, problem.negative_slope, since)
                 B, b0 = output_layer(output, alpha)

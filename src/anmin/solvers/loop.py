@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from anmin.blas import threads_for
 from anmin.history import History, Record, Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
+from anmin.rows.parts import RowsLostError
 from anmin.solvers.memory import check_memory
 from anmin.solvers.problem import TOO_LARGE, Problem, Solver, State
 
@@ -124,7 +127,8 @@ def check_solvable(problem: Problem, solver: Solver) -> None:
     """Raise ValueError, before any work, if the solver cannot solve such a problem or the machine lacks the memory."""
     rows = problem.rows
     solver.check(problem)
-    required = solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs, rows.n_rows)
+    held = rows.n_rows if rows.in_memory else 0
+    required = solver.required_bytes(rows.n_features, problem.n_neurons, rows.n_outputs, held)
     check_memory(required, problem.n_neurons, rows.n_features)
 
 
@@ -187,6 +191,9 @@ def _run(
                 break
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
+    except RowsLostError as error:
+        warnings.warn(str(error), ConvergenceWarning, stacklevel=2)
+        status = Status.ROWS_LOST
     return Solution(best.network, best.loss, status, History(tuple(records)), best.record.iteration)
 
 

@@ -107,6 +107,7 @@ class State:
             mse=problem.mse(output, network),
             pattern_changes=statistics.flips,
             dead_neurons=int(np.count_nonzero(statistics.active == 0)),
+            n_rows=problem.rows.n_rows,
         )
         return cls(network, statistics, loss, record, **rest)
 

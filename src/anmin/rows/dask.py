@@ -1,0 +1,243 @@
+"""Rows in Dask arrays or data frames, on a cluster or in the threads of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anmin.rows.parts import Affine, Part, RowsInParts, RowsLostError
+from anmin.statistics import PatternStatistics
+
+_MERGED_AT_A_TIME = 8
+_GONE = ("KilledWorker", "CommClosedError", "CancelledError", "FutureCancelledError", "TimeoutError")
+
+
+class DaskRows(RowsInParts):
+    """Rows of Dask arrays or a Dask data frame, visited where they are.
+
+    The rows are computed once and kept by the workers (``persist``). In a pass every worker gets the hidden weights,
+    makes the sums of its partitions, and the packed upper triangles of these are merged in a tree, eight at a time, so
+    that what is moved depends on the number of workers and not on that of rows; the solve is done here. With a
+    ``distributed`` client that is in use, work goes to its cluster, else to Dask's threads.
+
+    Parameters
+    ----------
+    X : Dask array of shape (N, d), or Dask data frame
+        Inputs. Of a data frame, all columns but those named for other uses.
+    y : Dask array of shape (N,) or (N, c), or name or names of columns
+    sample_weight : Dask array of shape (N,), or name of a column, optional
+    client : distributed.Client, optional
+        By default the one in use, if there is one.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed (``pip install anmin[dask]``).
+    ValueError
+        If shapes, partitions or columns disagree, a value is missing, NaN or infinite (its row and column are named),
+        or there is no row of positive weight.
+    """
+
+    def __init__(self, X: Any, y: Any, sample_weight: Any = None, *, client: Any = None) -> None:
+        dask = require_dask()
+        self._client = client if client is not None else _client_in_use()
+        if hasattr(X, "to_dask_array"):
+            names, arrays = _of_frame(X, y, sample_weight)
+        else:
+            names, arrays = None, [X, y, sample_weight]
+        self._named = names is not None
+        blocks = [_row_blocks(array) for array in arrays if array is not None]
+        if len({len(block) for block in blocks}) > 1:
+            raise ValueError(
+                "X, y and sample_weight must have the same partitions; "
+                f"they have {', '.join(str(len(block)) for block in blocks)}."
+            )
+        parts = [dask.delayed(_part)(*of_one) for of_one in zip(*blocks, strict=True)]
+        self._parts = self._persisted(parts)
+        shapes = self._computed([dask.delayed(_shape)(part) for part in self._parts])
+        _check_shapes(shapes)
+        self._first = np.concatenate([[0], np.cumsum([rows for rows, *_ in shapes])])
+        d, c = shapes[0][1], shapes[0][2]
+        if names is None:
+            names = tuple(f"{j}" for j in range(d)), tuple(f"y{k}" for k in range(c))
+        super().__init__(*names, None if sample_weight is None else "sample_weight")
+
+    @property
+    def source(self) -> str:
+        """What the rows are, for messages."""
+        return "the Dask rows"
+
+    @property
+    def column_names(self) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """Names of the inputs and targets, of a data frame."""
+        return super().column_names if self._named else None
+
+    def inputs(self) -> Iterator[NDArray]:
+        """Yield the inputs (n, d) of one partition after the other."""
+        dask = require_dask()
+        for part in self._parts:
+            yield self._computed([dask.delayed(_inputs)(part)])[0]
+
+    def _merged(self, task: Callable[[Part, Affine], Any]) -> Any:
+        dask = require_dask()
+        seen = dask.delayed(self._seen)
+        todo = dask.delayed(task)
+        found = [
+            dask.delayed(_done)(todo, int(first), part, seen)
+            for first, part in zip(self._first, self._parts, strict=False)
+        ]
+        while len(found) > 1:
+            found = [
+                dask.delayed(_merged_in_order)(found[i : i + _MERGED_AT_A_TIME])
+                for i in range(0, len(found), _MERGED_AT_A_TIME)
+            ]
+        return _unpacked(self._computed(found)[0])
+
+    def _persisted(self, parts: list) -> list:
+        dask = require_dask()
+        with _plain_errors():
+            return list(self._client.persist(parts) if self._client else dask.persist(*parts))
+
+    def _computed(self, values: list) -> list:
+        dask = require_dask()
+        with _plain_errors():
+            if self._client is None:
+                return list(dask.compute(*values, scheduler="threads"))
+            return self._client.gather(self._client.compute(values))
+
+
+def require_dask() -> Any:
+    """Return the module dask, or raise an ImportError that says what to install."""
+    try:
+        import dask
+    except ImportError:
+        raise ImportError("Rows on a cluster need Dask, which is not installed: pip install anmin[dask].") from None
+    return dask
+
+
+class _Packed(tuple):
+    """Statistics with the upper triangle of U alone: half of what would be moved."""
+
+
+class _plain_errors:
+    """Turn the errors of a cluster that is gone, or cannot go on, into a sentence."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, ValueError | KeyboardInterrupt | MemoryError):
+            return
+        if kind.__name__ in (
+            "KilledWorker",
+            "CommClosedError",
+            "CancelledError",
+            "FutureCancelledError",
+            "TimeoutError",
+        ):
+            raise RowsLostError(
+                f"The cluster could not finish a pass over the rows ({kind.__name__}); see that its workers have the "
+                f"memory for their rows and that its scheduler runs, and fit again."
+            ) from error
+
+
+def _done(task: Callable, first: int, part: Part, seen: Affine) -> Any:
+    return _packed(task(part._replace(first=first), seen))
+
+
+def _merged_in_order(found: Sequence[Any]) -> Any:
+    total = None
+    for packed in found:
+        one = _unpacked(packed)
+        if one is not None:
+            total = one if total is None else total.merge(one)
+    return _packed(total)
+
+
+def _packed(found: Any) -> Any:
+    if not isinstance(found, PatternStatistics):
+        return found
+    h, p, _, _ = found.U.shape
+    U = found.U.reshape(h * p, h * p)
+    rest = {name: getattr(found, name) for name in ("V", "s", "n", "y_sum", "y_square", "active", "flips")}
+    return _Packed((U[np.triu_indices(h * p)], rest))
+
+
+def _unpacked(found: Any) -> Any:
+    if not isinstance(found, _Packed):
+        return found
+    triangle, rest = found
+    h, p = rest["s"].shape
+    U = np.empty((h * p, h * p))
+    upper = np.triu_indices(h * p)
+    U[upper] = triangle
+    U.T[upper] = triangle
+    return PatternStatistics(U.reshape(h, p, h, p), **rest)
+
+
+def _part(X: Any, Y: Any, w: Any = None) -> Part:
+    X, Y = _floats(X), _floats(Y)
+    return Part(0, X, Y.reshape(len(Y), -1), None if w is None else _floats(w).astype(np.float64).reshape(-1))
+
+
+def _shape(part: Part) -> tuple[int, int, int, int, int]:
+    X, Y, w = part.X, part.Y, part.w
+    return len(X), X.shape[1] if X.ndim == 2 else -1, Y.shape[1], len(Y), len(X) if w is None else len(w)
+
+
+def _inputs(part: Part) -> NDArray:
+    return part.X
+
+
+def _floats(values: Any) -> NDArray:
+    array = np.asarray(values, order="C")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def _check_shapes(shapes: Sequence[tuple[int, int, int, int, int]]) -> None:
+    for number, (rows, d, c, targets, weights) in enumerate(shapes):
+        if d < 1 or rows != targets or rows != weights or (d, c) != shapes[0][1:3]:
+            raise ValueError(
+                f"X must have shape (rows, inputs), y (rows,) or (rows, outputs), and sample_weight (rows,), with "
+                f"equal partitions; partition {number} has {rows} rows of {max(d, 0)} inputs, {targets} of {c} outputs and "
+                f"{weights} weights."
+            )
+
+
+def _of_frame(frame: Any, y: Any, sample_weight: Any) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], list]:
+    columns = [str(name) for name in frame.columns]
+    if not isinstance(y, str) and not (isinstance(y, Sequence) and all(isinstance(name, str) for name in y)):
+        raise ValueError("The targets of a data frame must be named: y is the name of a column, or several.")
+    targets = (y,) if isinstance(y, str) else tuple(y)
+    used = targets if sample_weight is None else (*targets, sample_weight)
+    missing = [name for name in used if name not in columns]
+    if missing:
+        raise ValueError(f"The data frame has no column {missing[0]!r}; it has {', '.join(columns)}.")
+    features = tuple(name for name in columns if name not in used)
+    if not features or not targets:
+        raise ValueError(f"At least one target and one input are needed; the columns are {', '.join(columns)}.")
+    arrays = [frame[list(features)], frame[list(targets)], None if sample_weight is None else frame[[sample_weight]]]
+    return (features, targets), arrays
+
+
+def _row_blocks(array: Any) -> list:
+    """Return the partitions by rows as delayed values; an array is cut along its rows alone."""
+    if hasattr(array, "to_dask_array"):
+        return list(array.to_delayed())
+    if array.ndim == 2 and array.numblocks[1] > 1:
+        array = array.rechunk({1: -1})
+    return list(array.to_delayed().reshape(-1))
+
+
+def _client_in_use() -> Any:
+    try:
+        from distributed import default_client
+    except ImportError:
+        return None
+    try:
+        return default_client()
+    except ValueError:
+        return None

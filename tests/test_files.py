@@ -1,0 +1,392 @@
+"""Rows in files: the same sums and networks as in memory, bounded memory, and clear errors for what files can do."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+import anmin.rows.parts
+from anmin import ReLURegressor
+from anmin.history import Status
+from anmin.rows import ArrayRows, CsvRows, NpyRows, ParquetRows
+from anmin.rows.files import ahead
+from anmin.rows.parts import Spread
+from anmin.search.sampling import MOST_PASSES
+from problems import Case
+
+
+def frame(X, Y, w=None) -> pd.DataFrame:
+    columns = {f"x{j}": X[:, j] for j in range(X.shape[1])} | {f"y{k}": Y[:, k] for k in range(Y.shape[1])}
+    return pd.DataFrame(columns if w is None else columns | {"w": w})
+
+
+def stored(kind: str, folder: Path, X, Y, w=None, part_rows: int | None = None):
+    """Write rows to files of a kind and return them as rows."""
+    targets, weights = [f"y{k}" for k in range(Y.shape[1])], None if w is None else "w"
+    table = frame(X, Y, w)
+    if kind == "npy":
+        paths = [folder / f"{name}.npy" for name in "XYw"]
+        for path, values in zip(paths, (X, Y, w), strict=True):
+            if values is not None:
+                np.save(path, values)
+        return NpyRows(paths[0], paths[1], None if w is None else paths[2], part_rows=part_rows)
+    if kind == "csv":
+        table.to_csv(folder / "t.csv", index=False)
+        return CsvRows(folder / "t.csv", targets, weights=weights, part_rows=part_rows)
+    if kind == "parquet":
+        table.to_parquet(folder / "t.parquet", row_group_size=max(1, len(X) // 3))
+        return ParquetRows(folder / "t.parquet", targets, weights=weights, part_rows=part_rows)
+    (folder / "many" / "deeper").mkdir(parents=True)
+    cuts = np.linspace(0, len(X), 4).astype(int)
+    for i, place in enumerate(("a.parquet", "b.parquet", "deeper/c.parquet")):
+        table.iloc[cuts[i] : cuts[i + 1]].to_parquet(folder / "many" / place)
+    return ParquetRows(folder / "many", targets, weights=weights, part_rows=part_rows)
+
+
+KINDS = ("parquet", "folder", "csv", "npy")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sums_are_those_in_memory(case: Case, kind, tmp_path):
+    X, Y, w, A = case.data()
+    expected = case.rows()
+    found = stored(kind, tmp_path, X, Y, w, part_rows=17)
+    assert (found.n_rows, found.n_features, found.n_outputs) == (expected.n_rows, X.shape[1], Y.shape[1])
+    assert found.n == pytest.approx(expected.n, rel=1e-12)
+    assert_same_sums(found, expected, A, case.negative_slope)
+    for mine, theirs in zip(found.moments(), expected.moments(), strict=True):
+        for name in ("mean", "deviation", "largest"):
+            np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), rtol=1e-10, atol=1e-300)
+    # Standardised twice, as a fit does with relevances.
+    d, c = X.shape[1], Y.shape[1]
+    steps = [(np.full(d, 0.5), np.full(d, 2.0), np.full(c, -1.0), np.full(c, 3.0))] * 2
+    for step in steps:
+        found, expected = found.standardized(*step), expected.standardized(*step)
+    assert_same_sums(found, expected, A, case.negative_slope)
+
+
+def assert_same_sums(found, expected, A, slope):
+    mine, theirs = found.statistics(A, slope), expected.statistics(A, slope)
+    for name in ("U", "V", "s", "n", "y_sum", "y_square", "active"):
+        scale = np.abs(getattr(theirs, name)).max()
+        np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), rtol=1e-10, atol=1e-10 * scale)
+    before = found.passes
+    tried = found.output_statistics(A, slope)
+    assert found.statistics(A, slope, None, tried).U is not None
+    assert found.passes == before + 1  # the trial has made the sums of the step
+    direct = expected.output_statistics(A, slope)
+    for name in ("gram", "sums", "cross"):
+        scale = np.abs(getattr(direct, name)).max()
+        np.testing.assert_allclose(getattr(tried, name), getattr(direct, name), rtol=1e-9, atol=1e-9 * scale)
+    np.testing.assert_allclose(found.minimum(A), expected.minimum(A), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_rows_are_fitted_as_in_memory_to_the_bit(kind, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 3))
+    Y = np.abs(X[:, :1]) + 0.1 * rng.standard_normal((150, 1))
+    rows = stored(kind, tmp_path, X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        in_files, in_memory = (
+            ReLURegressor(5, random_state=0, max_iter=40).fit(*data) for data in ((rows,), (X, Y[:, 0]))
+        )
+    np.testing.assert_array_equal(in_files.network_.A, in_memory.network_.A)
+    assert in_files.loss_ == in_memory.loss_
+    np.testing.assert_array_equal(in_files.predict(rows), in_memory.predict(X))
+    if kind == "npy":
+        assert in_files.network_.feature_names is None
+    else:
+        assert in_files.network_.feature_names == ("x0", "x1", "x2")
+        assert list(in_files.feature_names_in_) == ["x0", "x1", "x2"]
+        assert in_files.network_.output_names == ("y0",)
+
+
+@pytest.fixture
+def few_held(monkeypatch):
+    """Let the sample of rows in files be of 300 rows."""
+    monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 300)
+
+
+def noisy(n: int = 3000):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 2))
+    return X, np.abs(X[:, :1]) + np.abs(X[:, 1:] - 0.5) + 0.1 * rng.standard_normal((n, 1))
+
+
+@pytest.mark.parametrize("settings", [{}, {"alpha": 1e-4}, {"n_restarts": 2}, {"solver": "varpro", "dtype": "float32"}])
+def test_many_rows_are_fitted_by_a_sample_and_then_all(settings, few_held, tmp_path):
+    X, Y = noisy()
+    rows = stored("parquet", tmp_path, X, Y, part_rows=500)
+    assert not rows.is_held
+    assert rows.sample().n_rows == 300
+    model = ReLURegressor(6, random_state=0, **settings).fit(rows)
+    history = model.history_
+    sizes = history["n_rows"]
+    assert set(sizes) == {300, 3000}
+    assert np.all(np.diff(sizes) >= 0)
+    assert np.all(np.diff(history["loss"][sizes == 3000]) <= 0)
+    assert rows.passes <= MOST_PASSES
+    # The loss and the error are those of all rows.
+    mse = np.mean((model.predict(X) - Y[:, 0]) ** 2)
+    assert history["mse"][-1] == pytest.approx(mse, rel=1e-6)
+    in_memory = ReLURegressor(6, random_state=0, **settings).fit(X, Y[:, 0])
+    assert mse < 1.1 * np.mean((in_memory.predict(X) - Y[:, 0]) ** 2)
+    if "alpha" not in settings:
+        assert model.alpha_ * 3000 > 0
+
+
+def test_the_paper_method_sees_all_rows_in_every_iteration(few_held, tmp_path):
+    X, Y = noisy(1000)
+    rows = stored("npy", tmp_path, X, Y, part_rows=400)
+    in_files = ReLURegressor(4, solver="anmin", random_state=0).fit(rows)
+    in_memory = ReLURegressor(4, solver="anmin", random_state=0).fit(X, Y[:, 0])
+    assert set(in_files.history_["n_rows"]) == {1000}
+    np.testing.assert_allclose(in_files.history_["loss"], in_memory.history_["loss"], rtol=1e-6)
+
+
+def test_the_sample_does_not_depend_on_the_parts(few_held, tmp_path):
+    X, Y = noisy(2000)
+    samples = []
+    for kind, part_rows in (("parquet", 64), ("npy", 999), ("csv", 2000), ("folder", None)):
+        (tmp_path / kind).mkdir()
+        samples.append(stored(kind, tmp_path / kind, X, Y, part_rows=part_rows).sample())
+    for sample in samples[1:]:
+        np.testing.assert_array_equal(sample.X, samples[0].X)
+    # And it is one: each row with the same probability, as many from the first half as from the second.
+    order = {row.tobytes(): i for i, row in enumerate(X)}
+    places = np.array([order[row.tobytes()] for row in samples[0].X])
+    assert np.all(np.diff(places) > 0)
+    assert abs(np.mean(places < 1000) - 0.5) < 0.1
+
+
+def test_rows_without_weight_do_not_count(few_held, tmp_path):
+    X, Y = noisy(1000)
+    w = np.where(np.arange(1000) % 3 == 0, 0.0, 2.0)
+    rows = stored("parquet", tmp_path, X, Y, w, part_rows=100)
+    assert rows.n_rows == np.count_nonzero(w)
+    assert rows.n == w.sum()
+    A = np.random.default_rng(1).standard_normal((3, 4))
+    assert_same_sums(rows, ArrayRows(X, Y, w), A, 0.1)
+
+
+def test_moments_merge_for_very_large_and_small_values():
+    values = np.array([[1e200, 1e-200, 3.0], [-1e200, 2e-200, 3.0], [0.5e200, 5e-200, 3.0], [0.0, 0.0, 3.0]])
+    whole = Spread.of(values, None)
+    merged = Spread.of(values[:1], None).merge(Spread.of(values[1:], None))
+    np.testing.assert_allclose(merged.moments.mean, whole.moments.mean, rtol=1e-12)
+    np.testing.assert_allclose(merged.moments.deviation, whole.moments.deviation, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", ["parquet", "npy"])
+def test_a_value_that_is_not_finite_is_named(kind, bad, tmp_path):
+    X, Y = noisy(1000)
+    X[716, 1] = bad
+    Y[900, 0] = np.nan
+    what = "a missing value or NaN" if np.isnan(bad) else "an infinite value"
+    with pytest.raises(ValueError, match=f"In row 717 of .* column 'x1' has {what}; fill such gaps"):
+        stored(kind, tmp_path, X, Y, part_rows=100)
+
+
+def test_negative_weights_are_named(tmp_path):
+    X, Y = noisy(100)
+    w = np.ones(100)
+    w[41] = -1
+    with pytest.raises(ValueError, match=r"In row 42 of .* the weights, column 'w', are negative"):
+        stored("parquet", tmp_path, X, Y, w, part_rows=10)
+    with pytest.raises(ValueError, match="must have at least one row of positive weight; it has none"):
+        stored("parquet", tmp_path, X, Y, np.zeros(100))
+
+
+def test_files_that_are_no_such_rows_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X, Y = noisy(50)
+    table = frame(X, Y)
+    table.to_parquet("t.parquet")
+    table.to_csv("t.csv", index=False)
+    Path("torn.parquet").write_bytes(Path("t.parquet").read_bytes()[:-200])
+    table.iloc[:0].to_parquet("none.parquet")
+    Path("folder").mkdir()
+    table.to_parquet("folder/a.parquet")
+    table.drop(columns="x1").to_parquet("folder/b.parquet")
+    np.save("X.npy", X)
+    np.save("short.npy", Y[:20])
+    np.save("text.npy", np.array(["a"] * 50))
+    Path("torn.npy").write_bytes(Path("X.npy").read_bytes()[:60])
+    for make, message in (
+        (lambda: ParquetRows("nothing.parquet", "y0"), "There is no file nothing.parquet"),
+        (
+            lambda: ParquetRows("t.parquet", "z"),
+            "t.parquet has no column 'z'; the file has the columns 'x0', 'x1', 'y0'",
+        ),
+        (lambda: ParquetRows("t.parquet", []), "At least one target column must be named"),
+        (lambda: ParquetRows("t.parquet", "y0", features=["x0", "x0"]), "'x0' cannot be used twice"),
+        (lambda: ParquetRows("t.parquet", "y0", features=["y0"]), "'y0' cannot be used twice"),
+        (lambda: ParquetRows("t.parquet", "y0", part_rows=0), "part_rows must be at least 1; got 0"),
+        (lambda: ParquetRows("torn.parquet", "y0"), "torn.parquet could not be read as Parquet"),
+        (lambda: ParquetRows("none.parquet", "y0"), "none.parquet must have at least one row; it has none"),
+        (lambda: ParquetRows("folder", "y0"), "b.parquet has no column 'x1', which the other files of folder have"),
+        (lambda: ParquetRows("t.csv", "y0"), "t.csv must be Parquet"),
+        (lambda: CsvRows("t.parquet", "y0"), "t.parquet must be a CSV file"),
+        (lambda: NpyRows("X.npy", "none.npy"), "There is no file none.npy"),
+        (lambda: NpyRows("X.npy", "short.npy"), r"got X.npy \(50, 2\), short.npy \(20, 1\)"),
+        (lambda: NpyRows("X.npy", "text.npy"), "text.npy must hold an array of numbers"),
+        (lambda: NpyRows("torn.npy", "X.npy"), "torn.npy could not be read as a .npy array"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            make()
+    rows = ParquetRows("t.parquet", "y0")
+    with pytest.raises(ValueError, match="Rows bring their own targets"):
+        ReLURegressor(2).fit(rows, Y)
+    with pytest.raises(ValueError, match="validation_fraction needs rows in memory"):
+        ReLURegressor(2, validation_fraction=0.2).fit(rows)
+
+
+def truncate(path: Path) -> str:
+    path.write_bytes(path.read_bytes()[:-100])
+    return "has changed since the fit began"
+
+
+def delete(path: Path) -> str:
+    path.unlink()
+    return "is no longer there"
+
+
+def replace_schema(path: Path) -> str:
+    pd.DataFrame({"other": [1.0, 2.0]}).to_parquet(path)
+    return "has changed since the fit began"
+
+
+@pytest.mark.parametrize("harm", [truncate, delete, replace_schema])
+@pytest.mark.parametrize("kind", ["parquet", "folder"])
+def test_a_file_that_is_lost_during_the_fit_costs_no_network(kind, harm, few_held, tmp_path):
+    X, Y = noisy()
+    rows = stored(kind, tmp_path, X, Y, part_rows=500)
+    path = tmp_path / "t.parquet" if kind == "parquet" else tmp_path / "many" / "b.parquet"
+    said = []
+
+    def lose(record, network):
+        if record.n_rows == 300 and not said:  # while the sample is fitted
+            said.append(harm(path))
+
+    with pytest.warns(ConvergenceWarning) as caught:
+        model = ReLURegressor(4, random_state=0, callbacks=lose).fit(rows)
+    assert model.status_ is Status.ROWS_LOST
+    assert any(said[0] in str(warning.message) for warning in caught)
+    assert np.mean((model.predict(X) - Y[:, 0]) ** 2) < 0.1
+
+
+def test_a_file_that_is_lost_in_the_last_iterations_leaves_the_best_network(few_held, tmp_path):
+    X, Y = noisy()
+    rows = stored("parquet", tmp_path, X, Y, part_rows=500)
+
+    def lose(record, network):
+        if record.n_rows == 3000 and (tmp_path / "t.parquet").exists():
+            (tmp_path / "t.parquet").unlink()
+
+    with pytest.warns(ConvergenceWarning, match="no longer there"):
+        model = ReLURegressor(4, random_state=0, callbacks=lose).fit(rows)
+    assert model.status_ is Status.ROWS_LOST
+    assert model.history_["n_rows"][-1] == 3000
+    assert model.loss_ == model.history_["loss"][-1]
+
+
+@pytest.mark.parametrize("when", [300, 3000])
+def test_an_interrupt_keeps_the_network(when, few_held, tmp_path):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=500)
+
+    def interrupt(record, network):
+        if record.n_rows == when and record.iteration > 5:
+            raise KeyboardInterrupt
+
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = ReLURegressor(4, random_state=0, alpha=1e-4, callbacks=interrupt).fit(rows)
+    assert model.status_ is Status.INTERRUPTED
+    assert np.mean((model.predict(X) - Y[:, 0]) ** 2) < 0.2
+    assert model.history_["n_rows"][-1] == 3000  # its loss on all rows was found out
+
+
+def test_max_time_and_max_iter_leave_the_loss_of_all_rows(few_held, tmp_path):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=500)
+    for settings, status in (({"max_iter": 3}, Status.MAX_ITER), ({"max_time": 1e-6}, Status.MAX_TIME)):
+        with pytest.warns(ConvergenceWarning):
+            model = ReLURegressor(4, random_state=0, **settings).fit(rows)
+        assert model.status_ is status
+        assert model.history_["n_rows"][-1] == 3000
+
+
+def test_reading_ahead_passes_errors_on_and_stops_early():
+    def three():
+        yield from (1, 2)
+        raise OSError("torn")
+
+    items = ahead(three())
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(OSError, match="torn"):
+        next(items)
+    made = []
+
+    def endless():
+        while True:
+            made.append(len(made))
+            yield made[-1]
+
+    items = ahead(endless())
+    assert next(items) == 0
+    items.close()
+    assert len(made) <= 3
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """The peak of a process that fits a file of 80 MB in small parts stays below half of that."""
+    script = """
+import sys
+import numpy as np
+from anmin import ReLURegressor
+from anmin.rows import NpyRows
+def peak():
+    for line in open("/proc/self/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+folder = sys.argv[1]
+import anmin.rows.parts
+anmin.rows.parts.HELD_ROWS = 2000
+rng = np.random.default_rng(0)
+small = NpyRows(folder + "/Xs.npy", folder + "/ys.npy", part_rows=20000)
+ReLURegressor(4, random_state=0, max_iter=3).fit(small)
+before = peak()
+large = NpyRows(folder + "/X.npy", folder + "/y.npy", part_rows=20000)
+ReLURegressor(4, random_state=0, max_iter=3).fit(large)
+print(peak() - before)
+"""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("The system does not tell the peak of the memory of a process.")
+    import subprocess
+    import sys
+
+    n = 5_000_000
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", mode="w+", dtype=np.float32, shape=(n, 3))
+    for start in range(0, n, 500_000):
+        X[start : start + 500_000] = np.random.default_rng(start).standard_normal((500_000, 3))
+    y = np.lib.format.open_memmap(tmp_path / "y.npy", mode="w+", dtype=np.float32, shape=(n,))
+    y[:] = 1.0
+    y[::7] = 2.0
+    np.save(tmp_path / "Xs.npy", X[:40_000])
+    np.save(tmp_path / "ys.npy", y[:40_000])
+    del X, y
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True, env=environment
+    )
+    # Pages of a mapped file are no memory that is needed, but they count as held while they are in use.
+    assert float(done.stdout) < 120
