@@ -201,9 +201,9 @@ def _check_shapes(shapes: Sequence[tuple[int, int, int, int, int]]) -> None:
     for number, (rows, d, c, targets, weights) in enumerate(shapes):
         if d < 1 or rows != targets or rows != weights or (d, c) != shapes[0][1:3]:
             raise ValueError(
-                f"X must have shape (rows, inputs), y (rows,) or (rows, outputs), and sample_weight (rows,), with "
-                f"equal partitions; partition {number} has {rows} rows of {max(d, 0)} inputs, {targets} of {c} outputs and "
-                f"{weights} weights."
+                f"X must have shape (rows, inputs), y (rows,) or (rows, outputs), and sample_weight (rows,), in equal "
+                f"partitions; partition {number} has {rows} rows of {max(d, 0)} inputs, {targets} of {c} outputs "
+                f"and {weights} weights."
             )
 
 

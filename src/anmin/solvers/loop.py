@@ -18,6 +18,7 @@ from anmin.rows.arrays import ArrayRows
 from anmin.rows.parts import RowsLostError
 from anmin.solvers.memory import check_memory
 from anmin.solvers.problem import TOO_LARGE, Problem, Solver, State
+from anmin.statistics import OutputStatistics
 
 Callback = Callable[[Record, ReLUNetwork], bool | None]
 
@@ -38,6 +39,8 @@ class Solution:
         One record for each iterate, the starting one first.
     best : int
         Iteration of the best iterate.
+    sums : OutputStatistics
+        The output-layer sums of all rows at its hidden layer.
     """
 
     network: ReLUNetwork
@@ -45,6 +48,7 @@ class Solution:
     status: Status
     history: History
     best: int
+    sums: OutputStatistics
 
     @property
     def n_iter(self) -> int:
@@ -57,10 +61,14 @@ class Solution:
         record = self.history[self.best]
         return record.loss if np.isnan(record.validation_mse) else record.validation_mse
 
-    def followed_by(self, later: Solution) -> Solution:
-        """Return the solution of a solve that went on from this one: its network, with the history of both."""
-        shift = self.n_iter
-        records = tuple(replace(record, iteration=record.iteration + shift) for record in later.history[1:])
+    def followed_by(self, later: Solution, *, other_rows: bool = False) -> Solution:
+        """Return the solution of a solve that went on from this one: its network, with the history of both.
+
+        Its first record is the last one here, and left out, unless it is of ``other_rows``.
+        """
+        records = later.history[:] if other_rows else later.history[1:]
+        shift = self.n_iter + other_rows
+        records = tuple(replace(record, iteration=record.iteration + shift) for record in records)
         return replace(later, history=History((*self.history, *records)), best=later.best + shift)
 
     def with_status(self, status: Status) -> Solution:
@@ -194,7 +202,8 @@ def _run(
     except RowsLostError as error:
         warnings.warn(str(error), ConvergenceWarning, stacklevel=2)
         status = Status.ROWS_LOST
-    return Solution(best.network, best.loss, status, History(tuple(records)), best.record.iteration)
+    sums = replace(best.statistics.output(best.network.A), pattern=None)
+    return Solution(best.network, best.loss, status, History(tuple(records)), best.record.iteration, sums)
 
 
 def _call(callbacks: Sequence[Callback], state: State) -> bool:
