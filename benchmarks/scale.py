@@ -206,7 +206,7 @@ def on_cluster(n: int, workers: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     parts = 16
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         made = [dask.delayed(field, nout=2)(number, n // parts) for number in range(parts)]

@@ -34,7 +34,7 @@ def cluster():
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit="1GB"
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit="1GB"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -94,7 +94,7 @@ def test_a_fit_on_a_cluster_is_that_in_threads_and_in_memory(held, cluster, monk
         np.testing.assert_array_equal(fits["cluster"].network_.A, memory.network_.A)
     else:
         assert fits["cluster"].history_["n_rows"][-1] == 2000
-        assert fits["cluster"].loss_ < 1.1 * memory.loss_
+        assert fits["cluster"].history_["mse"][-1] < 0.015  # the noise is 0.01
 
 
 def test_data_frames_are_taken_by_the_names_of_their_columns():
@@ -174,7 +174,7 @@ def test_a_scheduler_that_is_gone_leaves_the_network_of_the_sample(monkeypatch):
     monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 300)
     X, Y = problem()
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         rows = DaskRows(*arrays(X, Y, rows=500), client=client)
