@@ -76,9 +76,10 @@ def _locked(lock: Path) -> int:
             import fcntl
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who held it before may have removed it between the two calls: then this lock is of no file.
-            if lock.exists() and os.path.samestat(os.fstat(handle), os.stat(lock)):
+            if os.path.samestat(os.fstat(handle), os.stat(lock)):
                 return handle
+        except FileNotFoundError:
+            pass  # removed by who held it before, between two of these calls
         except PermissionError as error:  # as Windows has it
             os.close(handle)
             raise BlockingIOError(*error.args) from None
