@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -366,6 +367,21 @@ def test_resume_goes_on_from_the_checkpoint_and_removes_it_at_the_end(table: Pat
     run(*command, "--resume")
     assert "model.json.checkpoint" not in contents()
     assert Path("model.json").read_bytes() == Path("whole.json").read_bytes()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("anmin.checkpoint.np.savez", full)
+    # As they are outside of tests: shown.
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        done = run("fit", str(table), "-y", "y", "--ignore", "w,z", *SMALL, "--checkpoint", "kept")
+    assert done.stderr.startswith("Warning: The checkpoint ")
+    assert done.stderr.count("\n") == 1
+    assert "(No space left on device); the fit goes on" in done.stderr
+    assert "model.json" in contents()
 
 
 def test_a_checkpoint_that_was_named_stays(table: Path) -> None:

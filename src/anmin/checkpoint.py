@@ -250,9 +250,10 @@ def opened_checkpoint(
     ValueError
         Before any work: if another fit is using the file, or it cannot be gone on from (:meth:`Checkpoint.load`).
     """
-    checkpoint = Checkpoint(Path(path), settings, data, seed, begun)
+    # The same wherever the process goes, and by whatever link the file is named.
+    checkpoint = Checkpoint(Path(path).resolve(), settings, data, seed, begun)
     with held_alone(checkpoint.path):
-        remove_leftovers(path)
+        remove_leftovers(checkpoint.path)
         if checkpoint.path.exists():
             checkpoint.load(any_seed=any_seed)
         yield checkpoint

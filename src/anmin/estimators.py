@@ -107,7 +107,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     dtype : {"float64", "float32"}, default "float64"
         Type in which the rows are held during the fit. Sums and weights are float64 always.
     warm_start : bool, default False
-        Start from the network of the previous fit.
+        Start from the network of the previous fit: the loss begins where that ended, the search anew. A checkpoint goes
+        on with the search too.
     checkpoint : path, optional
         File in which the whole state of the fit is kept, written every few seconds as it goes on. Fitting again with it
         goes on from there, after whatever end, and comes to the same network to the last bit on the same machine as if
@@ -231,7 +232,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            Before any work, if a parameter or the data are not as described, or memory would not suffice.
+            Before any work, if a parameter or the data are not as described, or memory would not suffice; or if the
+            checkpoint is in use, damaged, or that of another fit, whose difference is named.
         """
         begun = time.perf_counter()
         solver = self._check_settings()

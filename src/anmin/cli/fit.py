@@ -189,8 +189,13 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: dict[str, Any], quiet: bo
     with termination_interrupts(), warnings.catch_warnings():
         # How the fit ended is part of the result that is shown.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
         model = ReLURegressor(**settings, verbose=0 if quiet else 1).fit(X, y, sample_weight)
     return model.set_params(verbose=0)
+
+
+def _show_warning(message: Warning | str, *where: Any) -> None:
+    typer.echo(f"Warning: {message}", err=True)
 
 
 def _show(
