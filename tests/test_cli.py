@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from anmin.cli import app
 from anmin.history import Record
 from anmin.inspection import Scores
 from anmin.progress import ProgressBar
+from anmin.search import Recombining
 
 PROGRAM = (sys.executable, "-c", "from anmin.cli import app; app()")
 SMALL = ("--neurons", "3", "--max-iter", "3")
@@ -345,8 +347,9 @@ def test_interrupt_before_the_first_network_writes_nothing(monkeypatch: pytest.M
     assert contents() == {}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send")
-def test_ctrl_c_saves_the_best_network_and_says_so() -> None:
+@pytest.mark.skipif(os.name == "nt", reason="there is no such signal to send")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupt_saves_the_best_network_and_says_so(sent: signal.Signals) -> None:
     # A fit that would run for hours. The progress bar is drawn once it is under way; forced to be drawn, because
     # standard error is no terminal here.
     command = [*PROGRAM, "fit", "sine_norm", "--neurons", "8", "--max-iter", "100000000"]
@@ -363,7 +366,7 @@ def test_ctrl_c_saves_the_best_network_and_says_so() -> None:
         seen = b""
         while b"MSE" not in seen and (part := process.stderr.read1(4096)):
             seen += part
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate()
     finally:
         watchdog.cancel()
@@ -373,6 +376,60 @@ def test_ctrl_c_saves_the_best_network_and_says_so() -> None:
     assert b"Traceback" not in seen + err
     assert b"best.json" in out
     assert ReLUNetwork.load("best.json").n_neurons == 8
+
+
+def test_resume_goes_on_from_the_checkpoint_and_removes_it_at_the_end(table: Path) -> None:
+    command = ("fit", str(table), "-y", "y", "--ignore", "w,z", "--neurons", "3", "--alpha", "0.01", "--quiet")
+    run(*command, "--out", "whole.json")
+    run(*command, "--resume", "--max-iter", "5")
+    assert "model.json.checkpoint" in contents()
+    there = "There is a checkpoint model.json.checkpoint already; go on from it with --resume, or remove it."
+    assert there in refused(*command, "--checkpoint", "model.json.checkpoint")
+    assert "with negative_slope=0.0; this one has negative_slope=0.1" in refused(*command, "--resume", "--slope", "0.1")
+    run(*command, "--resume")
+    assert "model.json.checkpoint" not in contents()
+    assert Path("model.json").read_bytes() == Path("whole.json").read_bytes()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("anmin.checkpoint.np.savez", full)
+    # As they are outside of tests: shown.
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        done = run("fit", str(table), "-y", "y", "--ignore", "w,z", *SMALL, "--checkpoint", "kept")
+    assert done.stderr.startswith("Warning: The checkpoint ")
+    assert done.stderr.count("\n") == 1
+    assert "(No space left on device); the fit goes on" in done.stderr
+    assert "model.json" in contents()
+
+
+def test_a_checkpoint_that_was_named_stays(table: Path) -> None:
+    command = ("fit", str(table), "-y", "y", "--ignore", "w,z", "--neurons", "3", "--alpha", "0.01", "--quiet")
+    run(*command, "--checkpoint", "kept")
+    first = Path("model.json").read_bytes()
+    run(*command, "--checkpoint", "kept", "--resume")
+    assert Path("model.json").read_bytes() == first
+    assert "kept" in contents()
+    assert "no folder" in refused(*command, "--checkpoint", "no/such")
+    assert "would replace" in refused(*command, "--checkpoint", "model.json")
+
+
+def test_an_interrupted_fit_with_a_checkpoint_says_how_to_go_on(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Record] = []
+
+    def step(*arguments: object) -> None:
+        calls.append(Record())
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return taken(*arguments)
+
+    taken = Recombining.step
+    monkeypatch.setattr(Recombining, "step", step)
+    done = run("fit", str(table), "-y", "y", "--neurons", "3", "--alpha", "0.01", "--resume", code=130)
+    assert "was saved to model.json. The same command with --resume goes on." in done.stderr
 
 
 def test_command_runs_as_a_program_of_its_own(table: Path) -> None:

@@ -19,7 +19,7 @@ EXTRAS = [
 
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
-    {"objective", "atomic", "blas", "validation"},
+    {"objective", "atomic", "blas", "codec", "interrupts", "validation"},
     {"threads", "rows.kernels"},
     {"statistics", "network", "history"},
     {"datasets"},
@@ -28,6 +28,7 @@ LAYERS = [
     {"search"},
     {"influence"},
     {"selection", "streaming"},
+    {"checkpoint"},
     {"progress"},
     {"estimators"},
     {"path"},

@@ -1,8 +1,10 @@
-"""Writing files so that a reader, or a crash, never meets half of one."""
+"""Writing files so that a reader, or a crash, never meets half of one, and so that two writers never meet."""
 
 from __future__ import annotations
 
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,63 @@ def written_atomically(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove what :func:`written_atomically` left beside ``path`` in processes that were killed in the act."""
+    path = Path(path)
+    temporary = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")
+    for other in path.parent.iterdir():
+        if temporary.fullmatch(other.name):
+            other.unlink(missing_ok=True)
+
+
+@contextmanager
+def held_alone(path: str | os.PathLike) -> Iterator[None]:
+    """Hold the lock of ``path``, a file beside it, in the block; it ends with the process, however that ends.
+
+    Raises
+    ------
+    ValueError
+        If it is held already, be it in this process.
+    """
+    lock = Path(f"{path}.lock")
+    try:
+        handle = _locked(lock)
+    except BlockingIOError:
+        raise ValueError(f"{path} is in use by another fit; wait until that has ended, or name another file.") from None
+    try:
+        yield
+    finally:
+        # Removed while it is held, so that it is not one that another has taken since.
+        if sys.platform != "win32":
+            lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _locked(lock: Path) -> int:
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+                return handle
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.stat(lock)):
+                return handle
+        except FileNotFoundError:
+            pass  # removed by who held it before, between two of these calls
+        except PermissionError as error:  # as Windows has it
+            os.close(handle)
+            raise BlockingIOError(*error.args) from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
 
 
 def _umask() -> int:

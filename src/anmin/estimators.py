@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +19,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
 from anmin.history import History, Record, Status
+from anmin.interrupts import termination_interrupts
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
@@ -25,7 +29,7 @@ from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
 from anmin.search.sampling import check_final, fitted_to_all, sampled
 from anmin.selection import Choice, choose_alpha, solve_chosen
-from anmin.solvers import SOLVERS, Problem, Solver
+from anmin.solvers import SOLVERS, Problem, Solution, Solver
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
 from anmin.solvers.loop import check_solvable
 from anmin.streaming import updated
@@ -36,7 +40,18 @@ if TYPE_CHECKING:
 
 _PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
 _SHARE_OF_SAMPLE = 0.7  # of the time for a fit to rows that are not in memory
+# What a fit that goes on from a checkpoint may have different; the seed is compared apart from the settings.
+_OF_ONE_RUN = {"max_iter", "max_time", "warm_start", "checkpoint", "callbacks", "verbose", "random_state"}
 _WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.ROWS_LOST, Status.NOT_FINITE}
+
+
+class _Fitted(NamedTuple):
+    """What a fit comes to: the loss and the penalty are in the coordinates of the scaling."""
+
+    scaling: Scaling
+    relevance: NDArray
+    alpha: float
+    solution: Solution
 
 
 class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -93,9 +108,15 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     dtype : {"float64", "float32"}, default "float64"
         Type in which the rows are held during the fit. Sums and weights are float64 always.
     warm_start : bool, default False
-        Start from the network of the previous fit.
-    checkpoint : None
-        Not available yet.
+        Start from the network of the previous fit: the loss begins where that ended, the search anew. A checkpoint goes
+        on with the search too.
+    checkpoint : path, optional
+        File in which the whole state of the fit is kept, written every few seconds as it goes on. Fitting again with it
+        goes on from there, after whatever end, and comes to the same network to the last bit on the same machine as if
+        the fit had never stopped; of a fit that had converged it returns the network. ``max_iter`` and ``max_time``,
+        which count what was done before, may then be larger, and ``callbacks``, ``verbose`` and ``warm_start`` others;
+        all else, and the data, must be the same. With ``random_state=None`` the random numbers are those of the file.
+        While fitting in the main thread, SIGTERM is an interrupt like Ctrl-C.
     callbacks : callable or sequence of callables, optional
         Called as ``callback(record, network)`` after each iteration, with an :class:`anmin.history.Record` and the
         network in raw units; a true result stops the fit.
@@ -160,7 +181,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         device: str | None = None,
         dtype: str = "float64",
         warm_start: bool = False,
-        checkpoint: str | None = None,
+        checkpoint: str | os.PathLike | None = None,
         callbacks: Callable | Sequence[Callable] | None = None,
         verbose: int = 0,
         random_state: Any = None,
@@ -212,84 +233,37 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            Before any work, if a parameter or the data are not as described, or memory would not suffice.
+            Before any work, if a parameter or the data are not as described, or memory would not suffice; or if the
+            checkpoint is in use, damaged, or that of another fit, whose difference is named.
         """
         begun = time.perf_counter()
         solver = self._check_settings()
         rows, y_is_1d = self._rows(X, y, sample_weight)
         named = rows.column_names if isinstance(rows, RowsInParts) else None
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
         previous = self._previous_network(rows)
-        rows, held_out = self._split(rows, rng)
-        scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
-        whole = Problem(
-            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
-        )
-        problem = sampled(whole)
-        if isinstance(self.solver, str) and self.solver == "auto":
-            solver = automatic_solver(problem, recombine=self.relocate)
-        elif isinstance(solver, LevenbergMarquardt):
-            solver = Recombining(solver, recombine=self.relocate)
-        if not isinstance(solver, Recombining):
-            problem = whole  # the method of a paper is that of all rows
-        by_sample = problem is not whole
-        if by_sample:
-            check_final(whole, solver)
-        choice: Choice | None = None
         with ExitStack() as stack:
+            checkpoint: Checkpoint | None = None
+            if self.checkpoint is not None:
+                stack.enter_context(termination_interrupts())
+                checkpoint = stack.enter_context(self._opened_checkpoint(rows, seed, begun))
+                seed, begun = checkpoint.seed, checkpoint.begun
+                previous = remembered(checkpoint, "start", lambda: previous)
             bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
-            if self.alpha == "auto" and isinstance(solver, Recombining):
-                check_solvable(problem, solver)
-                deadline = None if self.max_time is None else begun + self.max_time
-                choice = choose_alpha(
-                    problem,
-                    rng,
-                    solver=solver.inner,
-                    relevance=self.standardize,
-                    deadline=deadline,
-                    callback=bar,
-                )
-                scaling = scaling.emphasised(choice.relevance)
-                whole = replace(whole, rows=scaling.apply(rows, self.dtype))
-                problem = sampled(whole)
-            callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
-            if bar is not None:
-                callbacks.append(bar)
-            conditions: dict[str, Any] = {
-                "start": None if previous is None else scaling.unfold(previous),
-                "max_iter": self.max_iter,
-                "tol": self.tol,
-                "max_time": self.max_time
-                if self.max_time is None or not by_sample
-                else _SHARE_OF_SAMPLE * self.max_time,
-                "validation": None if held_out is None else scaling.apply(held_out, self.dtype),
-                "callbacks": callbacks,
-                "begun": begun,
-            }
-            if choice is not None and isinstance(solver, Recombining):
-                alpha, solution = solve_chosen(problem, choice, solver, self.n_restarts, rng, **conditions)
-            else:
-                alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
-                problem = replace(problem, alpha=alpha)
-                solution = solve_with_restarts(problem, solver, self.n_restarts, rng, **conditions)
-            if by_sample:
-                if choice is not None:
-                    alpha *= problem.rows.n / whole.rows.n
-                whole = replace(whole, alpha=alpha)
-                times = {"max_time": self.max_time, "begun": begun, "callbacks": callbacks}
-                solution = fitted_to_all(whole, solver, solution, self.tol, **times)
+            fitted = self._fitted(rows, solver, np.random.default_rng(seed), previous, begun, bar, checkpoint)
+        solution = fitted.solution
         names = getattr(self, "feature_names_in_", None)
         self._set_fitted(
             replace(
-                scaling.fold(solution.network),
+                fitted.scaling.fold(solution.network),
                 feature_names=None if names is None else tuple(names),
                 output_names=column_names(y) if named is None else named[1],
             )
         )
         self._y_is_1d = y_is_1d
-        self.scaling_ = scaling
-        self.relevance_ = np.ones(rows.n_features) if choice is None else choice.relevance
-        self.alpha_ = alpha
+        self.scaling_ = fitted.scaling
+        self.relevance_ = fitted.relevance
+        self.alpha_ = fitted.alpha
         self.loss_ = solution.loss
         self.n_iter_ = solution.n_iter
         self.history_ = solution.history
@@ -298,6 +272,87 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if solution.status in _WORTH_A_WARNING:
             warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=2)
         return self
+
+    def _fitted(
+        self,
+        rows: ArrayRows | RowsInParts,
+        solver: Solver,
+        rng: np.random.Generator,
+        previous: ReLUNetwork | None,
+        begun: float,
+        bar: ProgressBar | None,
+        checkpoint: Checkpoint | None,
+    ) -> _Fitted:
+        rows, held_out = self._split(rows, rng)
+        scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
+        whole = Problem(
+            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
+        )
+        problem = sampled(whole)
+        if isinstance(self.solver, str) and self.solver == "auto":
+            # Remembered, because it depends on the memory that is free.
+            solver = remembered(checkpoint, "solver", lambda: automatic_solver(problem, recombine=self.relocate))
+        elif isinstance(solver, LevenbergMarquardt):
+            solver = Recombining(solver, recombine=self.relocate)
+        if not isinstance(solver, Recombining):
+            problem = whole  # the method of a paper is that of all rows
+        by_sample = problem is not whole
+        if by_sample:
+            check_final(whole, solver)
+        choice: Choice | None = None
+        if self.alpha == "auto" and isinstance(solver, Recombining):
+            check_solvable(problem, solver)
+            deadline = None if self.max_time is None else begun + self.max_time
+            choice, checkpoint = self._choice(problem, solver.inner, rng, deadline, bar, checkpoint)
+            scaling = scaling.emphasised(choice.relevance)
+            whole = replace(whole, rows=scaling.apply(rows, self.dtype))
+            problem = sampled(whole)
+        callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
+        if bar is not None:
+            callbacks.append(bar)
+        share = _SHARE_OF_SAMPLE if by_sample else 1.0
+        common: dict[str, Any] = {"callbacks": callbacks, "begun": begun, "checkpoint": checkpoint}
+        conditions = common | {
+            "start": None if previous is None else scaling.unfold(previous),
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "max_time": None if self.max_time is None else share * self.max_time,
+            "validation": None if held_out is None else scaling.apply(held_out, self.dtype),
+        }
+        if choice is not None and isinstance(solver, Recombining):
+            alpha, solution = solve_chosen(problem, choice, solver, self.n_restarts, rng, **conditions)
+        else:
+            alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
+            problem = replace(problem, alpha=alpha)
+            solution = solve_with_restarts(problem, solver, self.n_restarts, rng, **conditions)
+        if by_sample:
+            if choice is not None:
+                alpha *= problem.rows.n / whole.rows.n
+            whole = replace(whole, alpha=alpha)
+            solution = fitted_to_all(whole, solver, solution, self.tol, max_time=self.max_time, **common)
+        relevance = np.ones(rows.n_features) if choice is None else choice.relevance
+        return _Fitted(scaling, relevance, alpha, solution)
+
+    def _choice(
+        self,
+        problem: Problem,
+        solver: LevenbergMarquardt,
+        rng: np.random.Generator,
+        deadline: float | None,
+        bar: ProgressBar | None,
+        checkpoint: Checkpoint | None,
+    ) -> tuple[Choice, Checkpoint | None]:
+        """Return the chosen penalty, and the checkpoint if what follows from the choice is worth keeping."""
+        if checkpoint is not None and "choice" in checkpoint.decided:
+            choice, rng.bit_generator.state = checkpoint.decided["choice"]
+            return choice, checkpoint
+        choice = choose_alpha(problem, rng, solver=solver, relevance=self.standardize, deadline=deadline, callback=bar)
+        if choice.interrupted or (deadline is not None and time.perf_counter() >= deadline):
+            # It would have come out otherwise with more time: fitting again begins again.
+            return choice, None
+        if checkpoint is not None:
+            checkpoint.decide("choice", (choice, rng.bit_generator.state))
+        return choice, checkpoint
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Add rows to those fitted, and solve for the output layer again; an estimator that is not fitted is fitted.
@@ -408,7 +463,12 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
         self._require("device", self.device in (None, "cpu"), 'None or "cpu"')
         self._require("dtype", self.dtype in ("float64", "float32"), '"float64" or "float32"')
-        self._require("checkpoint", self.checkpoint is None, "None: checkpoints are not available yet")
+        place = self.checkpoint
+        self._require(
+            "checkpoint", place is None or _can_be_written(place), "None or the path of a file that may be written"
+        )
+        if place is not None and not can_be_kept(cast(Solver, solver)):
+            raise ValueError(f"A checkpoint needs one of anmin's own solvers; got {solver!r}.")
         self._require("callbacks", all(map(callable, self._callbacks())), "a callable or a sequence of them")
         return cast(Solver, solver)
 
@@ -417,6 +477,16 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"The {name!r} parameter of {type(self).__name__} must be {requirement}; got {getattr(self, name)!r}."
             )
+
+    def _opened_checkpoint(
+        self, rows: ArrayRows | RowsInParts, seed: int, begun: float
+    ) -> AbstractContextManager[Checkpoint]:
+        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in _OF_ONE_RUN}
+        settings["estimator"] = type(self).__name__
+        assert self.checkpoint is not None
+        return opened_checkpoint(
+            self.checkpoint, settings, digests(rows), seed, begun, any_seed=self.random_state is None
+        )
 
     def _progress_bar(self, solver: Solver) -> ProgressBar:
         from anmin.progress import ProgressBar
@@ -471,6 +541,13 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"{old}; got {shape}."
             )
         return replace(network, negative_slope=float(self.negative_slope))
+
+
+def _can_be_written(place: Any) -> bool:
+    if not isinstance(place, str | os.PathLike) or not str(place):
+        return False
+    path = Path(place)
+    return path.parent.is_dir() and os.access(path.parent, os.W_OK) and not path.is_dir()
 
 
 def _in_raw_units(callback: Callable, scaling: Scaling) -> Callable:

@@ -18,7 +18,9 @@ class Status(Enum):
     SCHEDULE_DONE = "The method ran all the iterations it prescribes; the loss still moved. Set max_iter to run more."
     MAX_ITER = "The fit stopped at max_iter iterations before the loss settled. Increase max_iter, or tol."
     MAX_TIME = "The fit stopped at max_time seconds before the loss settled. Increase max_time for a better network."
-    INTERRUPTED = "The fit was interrupted; the best network so far was kept. warm_start=True continues."
+    INTERRUPTED = (
+        "The fit was interrupted; the best network so far was kept. Its checkpoint, or warm_start=True, goes on."
+    )
     STOPPED = "A callback asked to stop; the best network until then was kept."
     ROWS_LOST = (
         "The rows could not be read to the end; the best network so far, of a sample or of all rows, was kept. "

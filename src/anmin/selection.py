@@ -316,7 +316,7 @@ def solve_chosen(
             problem, solver = replace(problem, alpha=less), replace(solver, recombine=False)
             if conditions.get("max_iter") is not None:
                 conditions["max_iter"] -= solution.n_iter
-            more = solve(problem, solver, start=solution.network, rng=rng, **conditions)
+            more = solve(problem, solver, start=solution.network, rng=rng, stage="reconsidered", **conditions)
             if more.score < solution.score:
                 return less, solution.followed_by(more)
     except KeyboardInterrupt:

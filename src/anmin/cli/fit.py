@@ -62,13 +62,25 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random start and of the held-out rows.")] = 0,
     encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of a CSV file.")] = "utf-8",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint", help="File to keep the state of the fit in, written every few seconds.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the checkpoint, by default OUT.checkpoint; where there is none, begin one."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Fit a network to a table and save it.
 
     Example: anmin fit houses.csv --target price --neurons 32 --test-fraction 0.2 --report report.html
 
-    Ctrl-C ends the fit and saves the best network so far.
+    Ctrl-C, or SIGTERM, ends the fit and saves the best network so far.
     """
     from dataclasses import replace
 
@@ -76,7 +88,11 @@ def fit(
     from anmin.cli.outputs import check_outputs
 
     name = data or DEFAULT_DATA
-    check_outputs({"--out": out, "--report": report}, [] if is_dataset(name) else [name])
+    kept = Path(f"{out}.checkpoint") if resume and checkpoint is None else checkpoint
+    outputs = {"--out": out, "--report": report, "--checkpoint": kept}
+    check_outputs(outputs, [] if is_dataset(name) else [name])
+    if kept is not None and kept.exists() and not resume:
+        raise ValueError(f"There is a checkpoint {kept} already; go on from it with --resume, or remove it.")
     if report is not None:
         from anmin.inspection.plotting import require_matplotlib
 
@@ -90,6 +106,7 @@ def fit(
         "max_time": max_time,
         "tol": tol,
         "random_state": seed,
+        "checkpoint": kept,
     }
     large = large_table(name, target or (), weights, ignore or (), encoding)
     if large is None:
@@ -126,11 +143,14 @@ def fit(
         )
     from anmin.history import Status
 
+    if checkpoint is None and kept is not None and model.status_ in (Status.CONVERGED, Status.SCHEDULE_DONE):
+        kept.unlink(missing_ok=True)  # there is nothing to go on with
     if not quiet:
         _show(model, dataset, row_weights, fitted, test, out, report, data is None, large)
     if model.status_ is Status.INTERRUPTED:
+        more = " The same command with --resume goes on." if kept is not None and kept.exists() else ""
         typer.echo(
-            f"Interrupted after {model.n_iter_} iterations; the best network so far was saved to {out}.", err=True
+            f"Interrupted after {model.n_iter_} iterations; the best network so far was saved to {out}.{more}", err=True
         )
         raise typer.Exit(INTERRUPTED)
 
@@ -165,12 +185,18 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: dict[str, Any], quiet: bo
     from sklearn.exceptions import ConvergenceWarning
 
     from anmin import ReLURegressor
+    from anmin.interrupts import termination_interrupts
 
-    with warnings.catch_warnings():
+    with termination_interrupts(), warnings.catch_warnings():
         # How the fit ended is part of the result that is shown.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
         model = ReLURegressor(**settings, verbose=0 if quiet else 1).fit(X, y, sample_weight)
     return model.set_params(verbose=0)
+
+
+def _show_warning(message: Warning | str, *where: Any) -> None:
+    typer.echo(f"Warning: {message}", err=True)
 
 
 def _show(

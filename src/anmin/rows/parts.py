@@ -292,6 +292,10 @@ class RowsInParts(ABC):
         """How often all rows have been visited, in whatever coordinates."""
         return self._counter[0]
 
+    def visited_before(self, passes: int) -> None:
+        """Count the visits of an earlier process, whose fit goes on here."""
+        self._counter[0] += passes
+
     @property
     def is_held(self) -> bool:
         """Whether the sample is all rows."""

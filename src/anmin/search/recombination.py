@@ -358,13 +358,17 @@ class Recombining:
             rows *= 4
         return [*stages, last]
 
+    def staged(self, problem: Problem, seed: int, stage: int) -> Problem:
+        """Return the problem on the sample of rows of a stage, or itself at the last one."""
+        count = self._stages(problem)[stage]
+        if count >= problem.rows.n_rows:
+            return problem
+        sample = problem.rows.sample(count, np.random.default_rng([seed, 0, stage]))
+        return replace(problem, rows=sample)
+
     def _at_stage(self, problem: Problem, state: RecombiningState, stage: int) -> RecombiningState:
         """Return the state at another stage, with the losses of the pool on its rows."""
-        count = self._stages(problem)[stage]
-        staged = problem
-        if count < problem.rows.n_rows:
-            sample = problem.rows.sample(count, np.random.default_rng([state.seed, 0, stage]))
-            staged = replace(problem, rows=sample)
+        staged = self.staged(problem, state.seed, stage)
         pool = []
         for member in state.pool:
             output = staged.rows.output_statistics(member.A, staged.negative_slope)

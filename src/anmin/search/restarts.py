@@ -10,7 +10,7 @@ import numpy as np
 from anmin.history import Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
-from anmin.solvers.loop import Callback, Solution, solve
+from anmin.solvers.loop import Callback, Keeper, Solution, solve
 from anmin.solvers.problem import Problem, Solver
 
 
@@ -27,6 +27,7 @@ def solve_with_restarts(
     validation: ArrayRows | None = None,
     callbacks: Sequence[Callback] = (),
     begun: float | None = None,
+    checkpoint: Keeper | None = None,
 ) -> Solution:
     """Solve from ``n_restarts`` starts and return the best solution; other arguments as for :func:`solve`.
 
@@ -51,6 +52,8 @@ def solve_with_restarts(
                 callbacks=callbacks,
                 rng=rng,
                 begun=clock,
+                checkpoint=checkpoint,
+                stage=f"start {restart}",
             )
         except KeyboardInterrupt:
             if best is None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from anmin.history import Status
+from anmin.history import Record, Status
+from anmin.network import ReLUNetwork
 from anmin.rows.parts import RowsInParts, RowsLostError
 from anmin.search.recombination import Recombining
 from anmin.solvers.loop import Solution, check_solvable, solve
@@ -59,9 +60,15 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
     rows = problem.rows
     assert isinstance(rows, RowsInParts)
     stopped = solution.status in (Status.INTERRUPTED, Status.STOPPED, Status.MAX_TIME, Status.MAX_ITER)
-    callbacks = [*conditions.pop("callbacks", ()), lambda record, network: rows.passes > MOST_PASSES - _TRIALS]
+    earlier = rows.passes - 1  # by other fits to these rows; the first look is every fit's
+
+    def visited_enough(record: Record, network: ReLUNetwork) -> bool:
+        return rows.passes - earlier > MOST_PASSES - _TRIALS
+
+    callbacks = [*conditions.pop("callbacks", ()), visited_enough]
     if stopped:
-        conditions["max_time"] = 0.0
+        # One visit is soon made again, and a checkpoint is to go on with the first part.
+        conditions |= {"max_time": 0.0, "checkpoint": None}
     conditions.pop("max_iter", None)
     conditions.pop("validation", None)
     try:
@@ -71,6 +78,7 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
             start=solution.network,
             tol=max(tol, _SETTLED),
             callbacks=callbacks,
+            stage="all rows",
             **conditions,
         )
     except KeyboardInterrupt:
@@ -80,7 +88,7 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
         return solution.with_status(Status.ROWS_LOST)
     if stopped and last.status is not Status.INTERRUPTED:
         last = last.with_status(solution.status)
-    elif last.status is Status.STOPPED and rows.passes > MOST_PASSES - _TRIALS:
+    elif last.status is Status.STOPPED and rows.passes - earlier > MOST_PASSES - _TRIALS:
         last = last.with_status(Status.SCHEDULE_DONE)
     return solution.followed_by(last, other_rows=True)
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -21,6 +22,7 @@ from anmin.solvers.problem import TOO_LARGE, Problem, Solver, State
 from anmin.statistics import OutputStatistics
 
 Callback = Callable[[Record, ReLUNetwork], bool | None]
+_OVER = {Status.CONVERGED, Status.NOT_FINITE}  # whatever limits another run may have
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,58 @@ class Solution:
         return replace(self, status=status)
 
 
+class Iterate(NamedTuple):
+    """What is kept of an iterate as long as it is the best."""
+
+    network: ReLUNetwork
+    loss: float
+    record: Record
+    sums: OutputStatistics
+
+
+class _Standing(NamedTuple):
+    """The number of the iteration done last, where it left the solver, and the best iterate until then."""
+
+    iteration: int
+    state: State
+    best: Iterate
+
+
+class Progress(NamedTuple):
+    """How far a solve has come: all that it needs to go on as if it had never stopped.
+
+    Attributes
+    ----------
+    state : State or None
+        Where the solver stands; None once the solve is over for good.
+    solution : Solution
+        What the solve would return if it ended here.
+    generator : dict or None
+        State of the bit generator of ``rng``, from which later solves draw.
+    """
+
+    state: State | None
+    solution: Solution
+    generator: dict[str, Any] | None
+
+
+class Keeper(Protocol):
+    """What keeps the progress of a solve, so that another process can go on with it (:mod:`anmin.checkpoint`)."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether progress should be kept again."""
+        ...
+
+    def begin(self, stage: str, problem: Problem, solver: Solver) -> Progress | None:
+        """Begin the solve of this name, or return how far it had come; the one before it is over for good."""
+        ...
+
+    def keep(self, progress: Progress) -> None:
+        """Keep the progress of the solve begun last."""
+        ...
+
+
 def solve(
     problem: Problem,
     solver: Solver,
@@ -88,6 +142,8 @@ def solve(
     callbacks: Sequence[Callback] = (),
     rng: np.random.Generator | None = None,
     begun: float | None = None,
+    checkpoint: Keeper | None = None,
+    stage: str = "solve",
 ) -> Solution:
     """Run a solver on a problem.
 
@@ -113,6 +169,11 @@ def solve(
         Source of the random start.
     begun : float, optional
         Reading of ``time.perf_counter()`` from which ``max_time`` and the seconds of the records count; by default now.
+    checkpoint : Keeper, optional
+        Where progress is kept, and found: then the solve goes on from there, and the callbacks are called with the
+        iterate that it goes on from. A solve that converged is not begun again.
+    stage : str
+        Name of this solve in the checkpoint.
 
     Returns
     -------
@@ -128,7 +189,9 @@ def solve(
     check_solvable(problem, solver)
     with threads_for((problem.rows.n_features + 1) * problem.n_neurons):
         clock = time.perf_counter() if begun is None else begun
-        return _run(problem, solver, start, max_iter, tol, max_time, validation, callbacks, rng, clock)
+        return _run(
+            problem, solver, start, max_iter, tol, max_time, validation, callbacks, rng, clock, checkpoint, stage
+        )
 
 
 def check_solvable(problem: Problem, solver: Solver) -> None:
@@ -157,6 +220,8 @@ def _run(
     callbacks: Sequence[Callback],
     rng: np.random.Generator | None,
     started: float,
+    checkpoint: Keeper | None,
+    stage: str,
 ) -> Solution:
 
     def measured(state: State, iteration: int) -> State:
@@ -167,43 +232,73 @@ def _run(
             record = replace(record, validation_mse=problem.mse(output, network))
         return replace(state, record=record)
 
-    def score(state: State) -> float:
-        return state.loss if validation is None else state.record.validation_mse
+    def score(iterate: State | Iterate) -> float:
+        return iterate.loss if validation is None else iterate.record.validation_mse
 
-    state = measured(solver.init(problem, start, rng or np.random.default_rng()), 0)
-    check_start(state)
-    best, records = state, [state.record]
+    def reached(status: Status) -> Progress:
+        history = History(tuple(records[: at.iteration + 1]))
+        best = at.best
+        solution = Solution(best.network, best.loss, status, history, best.record.iteration, best.sums)
+        return Progress(at.state, solution, None if rng is None else dict(rng.bit_generator.state))
+
+    stored = None if checkpoint is None else checkpoint.begin(stage, problem, solver)
+    if stored is None:
+        state = measured(solver.init(problem, start, rng or np.random.default_rng()), 0)
+        check_start(state)
+        records = [state.record]
+        at = _Standing(0, state, _iterate(state))
+    else:
+        if rng is not None and stored.generator is not None:
+            rng.bit_generator.state = stored.generator
+        if stored.state is None or stored.solution.status in _OVER:
+            return stored.solution
+        found = stored.solution
+        records = list(found.history)
+        at = _Standing(found.n_iter, stored.state, Iterate(found.network, found.loss, records[found.best], found.sums))
     limit = solver.default_max_iter if max_iter is None else max_iter
     status = Status.SCHEDULE_DONE if max_iter is None else Status.MAX_ITER
+    following = at.iteration + 1
     try:
-        stopped = _call(callbacks, state)
-        for iteration in count(1) if limit is None else range(1, limit + 1):
+        stopped = _call(callbacks, at.state)
+        for iteration in count(following) if limit is None else range(following, limit + 1):
             if stopped:
                 status = Status.STOPPED
                 break
             if max_time is not None and time.perf_counter() - started >= max_time:
                 status = Status.MAX_TIME
                 break
-            previous = state
-            state = measured(solver.step(problem, state), iteration)
+            before = at.state
+            state = measured(solver.step(problem, before), iteration)
             if not np.isfinite(state.loss):
                 status = Status.NOT_FINITE
                 break
             records.append(state.record)
-            if score(state) < score(best):
-                best = state
+            # All at once, so that an interrupt leaves what belongs together.
+            at = _Standing(iteration, state, _iterate(state) if score(state) < score(at.best) else at.best)
             stopped = _call(callbacks, state)
-            settled = abs(previous.loss - state.loss) <= tol * abs(state.loss)
+            settled = abs(before.loss - state.loss) <= tol * abs(state.loss)
             if settled if state.settled is None else state.settled:
                 status = Status.CONVERGED
                 break
+            # Not before it is known whether this was the last: a solve that goes on from here takes another step.
+            if checkpoint is not None and checkpoint.is_due:
+                checkpoint.keep(reached(Status.INTERRUPTED))
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     except RowsLostError as error:
         warnings.warn(str(error), ConvergenceWarning, stacklevel=2)
         status = Status.ROWS_LOST
-    sums = replace(best.statistics.output(best.network.A), pattern=None)
-    return Solution(best.network, best.loss, status, History(tuple(records)), best.record.iteration, sums)
+    if checkpoint is not None:
+        try:
+            checkpoint.keep(reached(status))
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
+    return reached(status).solution
+
+
+def _iterate(state: State) -> Iterate:
+    sums = replace(state.statistics.output(state.network.A), pattern=None)
+    return Iterate(state.network, state.loss, state.record, sums)
 
 
 def _call(callbacks: Sequence[Callback], state: State) -> bool:

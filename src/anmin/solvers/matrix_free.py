@@ -22,7 +22,7 @@ _STALE = 2.0  # times the products of its first solve that a preconditioner may 
 _VECTORS = 16  # arrays of shape (p, h) in use at a time, at most
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
     """A preconditioner, and the products that the first and the latest solve with it took."""
 
     preconditioner: Preconditioner
@@ -127,14 +127,14 @@ class MatrixFree(LevenbergMarquardt):
     def _step(self, problem: Problem, state: VarProState) -> VarProState:
         assert isinstance(state.statistics, PatternProducts)
         matrix = ProjectedProducts(state.statistics, state.network, problem.alpha)
-        kept: _Kept | None = state.kept
+        kept: Kept | None = state.kept
         if kept is None or self.preconditioner == "kronecker" or kept.latest > _STALE * kept.first:
-            kept = _Kept(self._made(matrix, kept), 0, 0)
+            kept = Kept(self._made(matrix, kept), 0, 0)
         system = IterativeSystem(matrix, kept.preconditioner, self.forcing, self.max_products)
         taken = self.damped_step(problem, state, system)
         return replace(taken, kept=kept._replace(first=kept.first or system.latest, latest=system.latest))
 
-    def _made(self, matrix: ProjectedProducts, kept: _Kept | None) -> Preconditioner:
+    def _made(self, matrix: ProjectedProducts, kept: Kept | None) -> Preconditioner:
         if self.preconditioner == "block":
             return Blocks.of(matrix.products, self.sample_rows)
         if self.preconditioner == "nystrom":
