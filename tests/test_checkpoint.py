@@ -247,6 +247,17 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(case, tmp_path):
 
 
 @pytest.mark.usefixtures("often")
+def test_an_interrupt_of_the_last_iteration_leaves_nothing_to_do(tmp_path):
+    expected = ReLURegressor(**SHORT).fit(X, Y)
+    model = clone(expected).set_params(checkpoint=tmp_path / "fit")
+    last = expected.n_iter_
+    for k in (last - 1, last):
+        quiet(model.set_params(callbacks=Interrupt(when=lambda record, k=k: record.iteration == k)), X, Y)
+        assert (model.status_, model.n_iter_) == (Status.INTERRUPTED, k)
+    assert_same_fit(model.set_params(callbacks=None).fit(X, Y), expected)
+
+
+@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("anew", [True, False])
 def test_rows_in_files_go_on_in_the_sample_and_in_all_rows(anew, tmp_path, monkeypatch):
     monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 300)

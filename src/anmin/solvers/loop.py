@@ -79,11 +79,12 @@ class Iterate(NamedTuple):
 
 
 class _Standing(NamedTuple):
-    """The number of the iteration done last, where it left the solver, and the best iterate until then."""
+    """The number of the iteration done last, where it left the solver, the best iterate, and whether it has settled."""
 
     iteration: int
     state: State
     best: Iterate
+    settled: bool = False
 
 
 class Progress(NamedTuple):
@@ -264,13 +265,17 @@ def _run(
                 break
             records.append(state.record)
             # All at once, so that an interrupt leaves what belongs together.
-            at = _Standing(iteration, state, _iterate(state) if score(state) < score(at.best) else at.best)
-            stopped = _call(callbacks, state)
             settled = abs(before.loss - state.loss) <= tol * abs(state.loss)
-            if settled if state.settled is None else state.settled:
+            at = _Standing(
+                iteration,
+                state,
+                _iterate(state) if score(state) < score(at.best) else at.best,
+                settled if state.settled is None else state.settled,
+            )
+            stopped = _call(callbacks, state)
+            if at.settled:
                 status = Status.CONVERGED
                 break
-            # Not before it is known whether this was the last: a solve that goes on from here takes another step.
             if checkpoint is not None and checkpoint.is_due:
                 checkpoint.keep(reached(Status.INTERRUPTED))
     except KeyboardInterrupt:
@@ -280,7 +285,8 @@ def _run(
         status = Status.ROWS_LOST
     if checkpoint is not None:
         try:
-            checkpoint.keep(reached(status))
+            # An interrupt of the last iteration leaves nothing to go on with.
+            checkpoint.keep(reached(Status.CONVERGED if at.settled else status))
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
     return reached(status).solution
