@@ -107,7 +107,7 @@ class Inner(VarPro):
     def step(self, problem: Problem, state: State) -> VarProState:
         """Return the state after one step that lowers the loss, or the same one, settled, if there is none."""
         assert isinstance(state, VarProState)
-        frozen = replace(problem, rows=cast(ArrayRows, Frozen(state.statistics)))
+        frozen = replace(problem, rows=cast(ArrayRows, Frozen(state.statistics, problem.rows.n_rows)))
         inner = [state]
         while len(inner) <= self.count and not inner[-1].settled:
             inner.append(super().step(frozen, inner[-1]))
@@ -130,6 +130,7 @@ class Frozen:
     """Rows of which only the sums at one pattern are known: they stand for that pattern wherever the weights are."""
 
     sums: PatternStatistics
+    n_rows: int
 
     def statistics(self, *_: Any) -> PatternStatistics:
         """Return the sums."""

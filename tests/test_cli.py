@@ -90,6 +90,28 @@ def test_fit_equals_the_estimator_and_reports_its_errors(table: Path) -> None:
     assert f"MSE {Scores.of(data.y, model.predict(data.X), w).mse:.5g}" in result.stdout
 
 
+def test_a_large_table_is_fitted_and_predicted_part_by_part(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("fit", "t.csv", "--target", "y", "--weights", "w", "--ignore", "z", "--seed", "5", *SMALL)
+    held = run(*options)
+    whole = ReLUNetwork.load("model.json")
+    predictions = run("predict", "model.json", "t.csv").stdout
+    monkeypatch.setattr("anmin.cli.data._HELD_BYTES", 0)
+    monkeypatch.setattr("anmin.datasets.tables._BATCH_ROWS", 7)
+    parts = run(*options, "--report", "report.html")
+    network = ReLUNetwork.load("model.json")
+    np.testing.assert_array_equal(network.A, whole.A)
+    assert (network.feature_names, network.output_names) == (("a", "b"), ("y",))
+    assert "t: 40 rows, 2 inputs" in parts.stdout
+    assert "all rows" in parts.stdout
+    mse = held.stdout.split("MSE ")[1].split()[0]
+    assert f"MSE {mse}" in parts.stdout
+    assert Path("report.html").stat().st_size > 1000
+    assert run("predict", "model.json", "t.csv").stdout == predictions
+    message = refused("fit", "t.csv", "--target", "y", "--test-fraction", "0.2")
+    assert "--test-fraction is for tables that fit in memory" in message
+    assert "Name the column to predict with --target" in refused("fit", "t.csv")
+
+
 def test_options_reach_the_fit(table: Path) -> None:
     run("fit", "t.csv", "-y", "y", "--ignore", "w,z", "-n", "2", "--slope", "0.1", "--alpha", "0.5", "--out", "m.json")
     data, _ = datasets.read_dataset(table, "y", ignored=["w", "z"])

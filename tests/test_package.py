@@ -27,7 +27,7 @@ LAYERS = [
     {"solvers"},
     {"search"},
     {"influence"},
-    {"selection"},
+    {"selection", "streaming"},
     {"checkpoint"},
     {"progress"},
     {"estimators"},

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anmin.datasets import csv_bytes, open_table, read_dataset, write_csv
+from anmin.datasets import csv_parts, open_table, read_dataset, write_csv
 
 
 def _write(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -40,9 +40,9 @@ def test_written_numbers_are_read_back_bit_for_bit(
     np.testing.assert_array_equal(table.numbers(table.columns), values)
 
 
-def test_csv_bytes_are_what_is_written(tmp_path: Path) -> None:
+def test_csv_parts_are_what_is_written(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", ("y",), [[1.5], [2.0]])
-    assert (tmp_path / "t.csv").read_bytes() == csv_bytes(("y",), [[1.5], [2.0]]) == b"y\n1.5\n2\n"
+    assert (tmp_path / "t.csv").read_bytes() == b"".join(csv_parts(("y",), [[[1.5]], [[2.0]]])) == b"y\n1.5\n2\n"
 
 
 def test_failed_write_leaves_no_file_and_no_folder(tmp_path: Path) -> None:
@@ -214,3 +214,48 @@ def test_contradictory_choices_of_columns_are_refused(tmp_path: Path, options: d
     path = _write(tmp_path / "t.csv", "a,y\n1,2\n")
     with pytest.raises(ValueError, match=expected):
         read_dataset(path, **options)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_batches_are_the_numbers_in_pieces(tmp_path: Path, ending: str) -> None:
+    values = np.random.default_rng(0).standard_normal((2500, 3))
+    path = tmp_path / f"t.{ending}"
+    if ending == "csv":
+        write_csv(path, ("a", "b", "c"), values)
+    else:
+        columns = {name: pa.array(column) for name, column in zip("abc", values.T, strict=True)}
+        pa.parquet.write_table(pa.table(columns), path, row_group_size=700)
+    table = open_table(path)
+    for read in (table.batches, table.numbers_in_parts):
+        batches = list(read(("c", "a"), 600))
+        assert max(map(len, batches)) <= 600
+        np.testing.assert_array_equal(np.concatenate(batches), table.numbers(("c", "a")))
+    assert table.n_values() == pytest.approx(7500, rel=0 if ending == "parquet" else 2)
+    assert table.files() == [path]
+
+
+def test_single_precision_is_kept_in_batches(tmp_path: Path) -> None:
+    columns = {"a": pa.array(np.arange(5, dtype=np.float32)), "b": pa.array(np.arange(5.0))}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    table = open_table(tmp_path / "t.parquet")
+    assert next(table.batches(("a",), 10)).dtype == np.float32
+    assert next(table.batches(("a", "b"), 10)).dtype == np.float64
+
+
+def test_a_gap_far_down_is_named_by_its_row(tmp_path: Path) -> None:
+    values = np.ones((1000, 2))
+    values[777, 1] = np.nan
+    columns = {name: pa.array(column) for name, column in zip("ab", values.T, strict=True)}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    table = open_table(tmp_path / "t.parquet")
+    assert len(next(table.batches(("a", "b"), 100))) == 100  # gaps are the reader's business
+    with pytest.raises(ValueError, match=r"Column 'b' of .* the first in row 778") as error:
+        list(table.numbers_in_parts(("a", "b"), 100))
+    _sentence(error)
+
+
+def test_a_ragged_line_far_down_is_named(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", "a,b\n" + "1,2\n" * 500 + "1,2,3\n")
+    with pytest.raises(ValueError, match=r"Line 502 of .* has 3 fields") as error:
+        list(open_table(path).batches(("a",), 100))
+    _sentence(error)

@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
-from anmin.history import Record, Status
+from anmin.history import History, Record, Status
 from anmin.interrupts import termination_interrupts
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
@@ -32,6 +32,7 @@ from anmin.selection import Choice, choose_alpha, solve_chosen
 from anmin.solvers import SOLVERS, Problem, Solution, Solver
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
 from anmin.solvers.loop import check_solvable
+from anmin.streaming import updated
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
 
 if TYPE_CHECKING:
@@ -267,6 +268,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_iter_ = solution.n_iter
         self.history_ = solution.history
         self.status_ = solution.status
+        self._sums = solution.sums
         if solution.status in _WORTH_A_WARNING:
             warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=2)
         return self
@@ -351,6 +353,63 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if checkpoint is not None:
             checkpoint.decide("choice", (choice, rng.bit_generator.state))
         return choice, checkpoint
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Add rows to those fitted, and solve for the output layer again; an estimator that is not fitted is fitted.
+
+        What is exact: the output weights and biases are those that minimise the loss over all rows so far, to rounding,
+        as if they were all there, and ``loss_`` and the history's "mse" are of all of them. What is not: the hidden
+        layer, the scaling and the relevances stay as the last :meth:`fit` left them, so this is not what a fit to all
+        rows would give. alpha·n stays, so ``alpha_`` falls as rows are added.
+
+        The history gets a record, whose "validation_mse" is the error on the new rows before they were added: where it
+        is well above "mse", the data have drifted from what the hidden layer was made for, and it is time to fit again.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (N, d)
+        y : array of shape (N,) or (N, c)
+        sample_weight : array of shape (N,), optional
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the rows are not as described, or have other columns than those of the fit.
+        """
+        if not hasattr(self, "network_"):
+            return self.fit(X, y, sample_weight)
+        return self._changed(X, y, sample_weight, add=True)
+
+    def forget(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Take rows away that were fitted or added, and solve for the output layer again.
+
+        Exact in the sense of :meth:`partial_fit`, but for rounding: what the rows have told about the output layer is
+        gone, while the hidden layer, the scaling and the penalty that they helped to choose stay.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`partial_fit`, and if none would be left or the rows cannot have been among those fitted.
+        """
+        check_is_fitted(self)
+        return self._changed(X, y, sample_weight, add=False)
+
+    def _changed(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, add: bool) -> Self:
+        inputs = checked_inputs(self, X, reset=False)
+        targets = checked_targets(self, inputs, y)
+        rows = ArrayRows(inputs, targets, sample_weight)
+        if rows.n_outputs != self.n_outputs_:
+            raise ValueError(f"y must have the {self.n_outputs_} outputs of the fit; got {rows.n_outputs}.")
+        scaling, last = self.scaling_, self.history_[-1]
+        changed = updated(
+            scaling.unfold(self.network_), self._sums, self.alpha_, scaling.apply(rows), scaling.y_scale, add=add
+        )
+        self._set_fitted(scaling.fold(changed.network))
+        self._sums, self.alpha_, self.loss_ = changed.sums, changed.alpha, changed.loss
+        n_rows = last.n_rows + rows.n_rows if add else max(0, last.n_rows - rows.n_rows)
+        record = replace(changed.record, iteration=last.iteration + 1, seconds=last.seconds, n_rows=n_rows)
+        self.history_ = History((*self.history_, record))
+        return self
 
     def predict(self, X: ArrayLike | RowsInParts) -> NDArray:
         """Return the network's output for each row of X (N, d): shape (N,) if y had one dimension, else (N, c).

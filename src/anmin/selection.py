@@ -35,7 +35,7 @@ _DEAR_ITERATIONS = 6  # where one takes several seconds
 _MATRIX_FREE_ITERATIONS = 9  # where the evidence takes longer than they do
 _RELEVANCE_TOL = 0.1
 # The first iterations see few rows, until one lowers the loss by less than a share of itself.
-_FEW_ROWS, _FEW_PER_WEIGHT, _FEW_ITERATIONS, _STALLED = 2000, 4, 15, 0.02
+_FEW_ROWS, _FEW_PER_WEIGHT, _FEW_ITERATIONS, _STALLED, _ROUGH_STALLED = 2000, 4, 15, 0.05, 0.02
 _ROUGH_SHARE = 0.15  # of the weights, taken for effective as long as the evidence is not asked for
 # The size of the weights of an input is known to sqrt(2/h) or so; of fewer it says too little.
 _ENOUGH_NEURONS = 16
@@ -221,12 +221,14 @@ def _agreed(
             state = solver.step(fitted, state)
             if callback is not None:
                 callback(replace(state.record, iteration=iteration), state.network)
-            if rows is not final and (iteration >= _FEW_ITERATIONS or before - state.loss < _STALLED * before):
+            is_rough = isinstance(solver, Hybrid) and solver.is_rough(state)
+            stalled = before - state.loss < (_ROUGH_STALLED if is_rough else _STALLED) * before
+            if rows is not final and (iteration >= _FEW_ITERATIONS or stalled):
                 following = replace(fitted, rows=_scaled(final, relevances), alpha=fitted.alpha * rows.n / final.n)
                 at = replace(solver.begin(following, state.network.A), damping=state.damping)
                 fitted, state, rows = following, at, final
                 continue
-            if isinstance(solver, Hybrid) and solver.is_rough(state):
+            if is_rough:
                 fitted = replace(fitted, alpha=min(fitted.alpha, _rough_alpha(fitted, state)))
                 state = solver.at(fitted, state.network.A, state.statistics, state.damping)
                 continue

@@ -125,6 +125,7 @@ def fit(
         dataset, row_weights = sample_of(large)
         fitted, test = _split(len(dataset.X), None, seed)
         model = _fit(large, None, None, settings, quiet)
+        del model.feature_names_in_  # the sample is an array, whose columns have no names
     model.network_ = replace(model.network_, feature_names=dataset.feature_names, output_names=dataset.target_names)
     model.network_.save(out)
     if report is not None:

@@ -12,7 +12,7 @@ from anmin.rows.parts import Affine, Part, RowsInParts, RowsLostError
 from anmin.statistics import PatternStatistics
 
 _MERGED_AT_A_TIME = 8
-_GONE = ("KilledWorker", "CommClosedError", "CancelledError", "FutureCancelledError", "TimeoutError")
+_GONE = ("CancelledError", "FutureCancelledError", "TimeoutError")
 
 
 class DaskRows(RowsInParts):
@@ -99,7 +99,7 @@ class DaskRows(RowsInParts):
     def _persisted(self, parts: list) -> list:
         dask = require_dask()
         with _plain_errors():
-            return list(self._client.persist(parts) if self._client else dask.persist(*parts))
+            return list(self._client.persist(parts) if self._client else dask.persist(*parts, scheduler="threads"))
 
     def _computed(self, values: list) -> list:
         dask = require_dask()
@@ -131,13 +131,7 @@ class _plain_errors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, ValueError | KeyboardInterrupt | MemoryError):
             return
-        if kind.__name__ in (
-            "KilledWorker",
-            "CommClosedError",
-            "CancelledError",
-            "FutureCancelledError",
-            "TimeoutError",
-        ):
+        if kind is not None and (kind.__module__.startswith("distributed") or kind.__name__ in _GONE):
             raise RowsLostError(
                 f"The cluster could not finish a pass over the rows ({kind.__name__}); see that its workers have the "
                 f"memory for their rows and that its scheduler runs, and fit again."
@@ -201,9 +195,9 @@ def _check_shapes(shapes: Sequence[tuple[int, int, int, int, int]]) -> None:
     for number, (rows, d, c, targets, weights) in enumerate(shapes):
         if d < 1 or rows != targets or rows != weights or (d, c) != shapes[0][1:3]:
             raise ValueError(
-                f"X must have shape (rows, inputs), y (rows,) or (rows, outputs), and sample_weight (rows,), with "
-                f"equal partitions; partition {number} has {rows} rows of {max(d, 0)} inputs, {targets} of {c} outputs and "
-                f"{weights} weights."
+                f"X must have shape (rows, inputs), y (rows,) or (rows, outputs), and sample_weight (rows,), in equal "
+                f"partitions; partition {number} has {rows} rows of {max(d, 0)} inputs, {targets} of {c} outputs "
+                f"and {weights} weights."
             )
 
 

@@ -137,6 +137,8 @@ class Survey:
         taken, so the sample does not depend on the parts.
     X, Y, w : ndarray
         The rows of these numbers.
+    most : int
+        Rows of the sample at most.
     bad : tuple of str, int or None
         Kind and number (from 1) of the first row that has a value that is not finite, or a negative weight.
     """
@@ -149,6 +151,7 @@ class Survey:
     X: NDArray
     Y: NDArray
     w: NDArray | None
+    most: int
     bad: tuple[str, int] | None
 
     def merge(self, other: Survey) -> Survey:
@@ -157,7 +160,7 @@ class Survey:
             found = [survey for survey in (self, other) if survey.bad]
             return min(found, key=lambda survey: survey.bad[1] if survey.bad else 0)
         numbers = np.concatenate([self.numbers, other.numbers])
-        kept = _least(numbers, self.X.shape[1] + self.Y.shape[1])
+        kept = _least(numbers, self.most)
         both = None if self.w is None or other.w is None else np.concatenate([self.w, other.w])[kept]
         return Survey(
             self.n_rows + other.n_rows,
@@ -168,6 +171,7 @@ class Survey:
             np.concatenate([self.X, other.X])[kept],
             np.concatenate([self.Y, other.Y])[kept],
             both,
+            self.most,
             None,
         )
 
@@ -177,6 +181,7 @@ class Look:
     """What the first visit makes of a part: a :class:`Survey`, or None of no rows."""
 
     names: tuple[str, ...]  # of inputs, targets and weights
+    most: int  # rows of the sample
 
     def __call__(self, part: Part, seen: Affine) -> Survey | None:
         """Return the survey; a value that is not finite is named by its row and column."""
@@ -184,16 +189,18 @@ class Look:
         bad = self._bad(part)
         if bad is not None:
             none = Spread(0.0, Moments(*[np.zeros(0)] * 3))
-            return Survey(0, 0, none, none, np.zeros(0, np.uint64), X[:0], Y[:0], w, bad)
+            return Survey(0, 0, none, none, np.zeros(0, np.uint64), X[:0], Y[:0], w, self.most, bad)
         numbers = np.arange(first, first + len(X), dtype=np.uint64)
         visited = len(X)
         if w is not None and not w.all():
             X, Y, numbers, w = X[w > 0], Y[w > 0], numbers[w > 0], w[w > 0]
         if not len(X):
             return None
-        kept = _least(numbers, X.shape[1] + Y.shape[1])
+        kept = _least(numbers, self.most)
         sampled = None if w is None else w[kept]
-        return Survey(len(X), visited, Spread.of(X, w), Spread.of(Y, w), numbers[kept], X[kept], Y[kept], sampled, None)
+        return Survey(
+            len(X), visited, Spread.of(X, w), Spread.of(Y, w), numbers[kept], X[kept], Y[kept], sampled, self.most, None
+        )
 
     def _bad(self, part: Part) -> tuple[str, int] | None:
         columns = [part.X, part.Y] if part.w is None else [part.X, part.Y, part.w[:, None]]
@@ -247,7 +254,8 @@ class RowsInParts(ABC):
         self._seen = Affine(np.zeros(d), np.ones(d), np.zeros(c), np.ones(c), np.float64)
         self._counter = [0]
         names = feature_names + target_names + (() if weights is None else (weights,))
-        survey = self._visited(Look(names))
+        most = min(HELD_ROWS, max(1, HELD_BYTES // (8 * (d + c))))
+        survey = self._visited(Look(names, most))
         if survey is None:
             kind = "" if weights is None else " of positive weight"
             raise ValueError(f"{self.source} must have at least one row{kind}; it has none.")
@@ -367,13 +375,9 @@ class RowsInParts(ABC):
         return other
 
 
-def _held_rows(n_columns: int) -> int:
-    return min(HELD_ROWS, max(1, HELD_BYTES // (8 * n_columns)))
-
-
-def _least(numbers: NDArray, n_columns: int) -> NDArray:
-    """Return the places of the least keys, as many as are held, in the order of the numbers."""
-    count = min(len(numbers), _held_rows(n_columns))
+def _least(numbers: NDArray, most: int) -> NDArray:
+    """Return the places of the least keys, at most so many, in the order of the numbers."""
+    count = min(len(numbers), most)
     return np.sort(np.argpartition(_mixed(numbers), count - 1)[:count])
 
 

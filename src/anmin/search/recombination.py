@@ -19,6 +19,8 @@ from anmin.solvers.systems import output_layer
 from anmin.statistics import PatternStatistics
 
 _SAMPLED_PER_WEIGHT = 10
+_MOST_SAMPLED, _MOST_PER_WEIGHT = 50_000, 100
+_NEWS = 0.01  # relative decrease of the loss on a sample for which all rows are visited
 _CHEAP = 1e9  # cost of an iteration below which more children in vain are borne
 _ALIKE = 1e-6  # relative difference of the losses of two networks taken for the same
 
@@ -59,6 +61,8 @@ class RecombiningState(State):
         Members that have been joined.
     parents : pair of int
         Numbers of those now joined.
+    shown : float
+        Loss on the sample of the network that was last tried on all rows.
     turned, turning : bool
         Whether the last resort has been tried since the last worthwhile child, and whether it is to be tried now.
     """
@@ -75,6 +79,7 @@ class RecombiningState(State):
     failures: int = 0
     tried: frozenset[tuple[int, int]] = frozenset()
     parents: tuple[int, int] = (-1, -1)
+    shown: float = np.inf
     turned: bool = False
     turning: bool = False
 
@@ -93,8 +98,9 @@ class Recombining:
     best network is fitted until it settles; neurons that are active nowhere, or equal to another, find a new place.
 
     Large data are climbed in stages: parents and the first children see a sample of ``sample_rows`` rows, the next
-    children four times as many, and so on until the last ones see all. The network and the loss that a state shows are
-    of the best network so far on all rows, so no iteration raises the loss. One iteration is one solver step. Where
+    children four times as many, and so on until the last ones see all, or 100 rows for each weight: where there are
+    more than twice as many, only the last fit sees all. The network and the loss that a state shows are of the best
+    network so far on all rows, so no iteration raises the loss. One iteration is one solver step. Where
     the rows are few (:func:`anmin.search.initialisation.rows_are_few`), or a single iteration takes some seconds, there
     is one network and no more.
 
@@ -223,7 +229,8 @@ class Recombining:
         assert work is not None
         best = min((member.loss for member in pool), default=np.inf)
         member = Member(state.made, work.network.A, work.loss)
-        state = self._shown(problem, state, work, always=work.loss < best)
+        if state.staged is problem or work.loss < min(best, (1 - _NEWS) * state.shown):
+            state = replace(self._shown(problem, state, work, always=True), shown=work.loss)
         if state.phase == "parent":
             pool.append(member)
             return replace(state, pool=tuple(pool), work=None)
@@ -245,13 +252,13 @@ class Recombining:
         rng = np.random.default_rng([state.seed, state.made])
         if len(state.pool) < self.parents and state.stage == 0:
             return self._new_parent(state, rng)
-        last = state.staged is problem
+        last = state.stage == len(self._stages(problem)) - 1
         if state.failures >= self._patience(problem) if last else state.children >= self.sampled_children:
             if last and state.turned:
                 return self._finish(problem, state)
             if last:
                 return replace(self._grown(state, rng), turned=True, turning=True)
-            climbed = self._at_stage(problem, replace(state, failures=0, children=0), state.stage + 1)
+            climbed = self._at_stage(problem, replace(state, failures=0, children=0, shown=np.inf), state.stage + 1)
             return _unchanged(climbed, "stage")
         if self.grown_share > 0 and rng.random() < self.grown_often:
             return self._grown(state, rng)
@@ -293,9 +300,12 @@ class Recombining:
         return _unchanged(state, "start")
 
     def _finish(self, problem: Problem, state: RecombiningState) -> RecombiningState:
-        """Begin to fit the best network to the end."""
-        work = self.inner.begin(problem, state.network.A)
-        return self._shown(problem, replace(state, work=work, phase="finish"), work)
+        """Begin to fit the best network to the end, on all rows."""
+        best = min(state.pool, key=lambda member: member.loss)
+        work = self.inner.begin(problem, state.network.A if state.staged is problem else best.A)
+        if not work.loss < state.loss and state.staged is not problem:
+            work = self.inner.begin(problem, state.network.A)
+        return self._shown(problem, replace(state, staged=problem, work=work, phase="finish"), work)
 
     def _revived(self, problem: Problem, work: VarProState, state: RecombiningState) -> VarProState:
         """Put neurons that are active on no row, or have the direction of another, where they gain most."""
@@ -336,17 +346,20 @@ class Recombining:
         return self.max_failures * min(max(1.0, (_CHEAP / iteration_cost(problem)) ** 0.5), 4.0)
 
     def _stages(self, problem: Problem) -> list[int]:
-        """Return the numbers of rows of the stages, the last of which is all."""
-        n_weights = problem.n_neurons * (problem.rows.n_features + 1 + problem.rows.n_outputs)
-        rows = max(self.sample_rows, _SAMPLED_PER_WEIGHT * n_weights // problem.rows.n_outputs)
+        """Return the numbers of rows of the stages of the search."""
+        n_rows, n_outputs = problem.rows.n_rows, problem.rows.n_outputs
+        n_weights = problem.n_neurons * (problem.rows.n_features + 1 + n_outputs)
+        rows = max(self.sample_rows, _SAMPLED_PER_WEIGHT * n_weights // n_outputs)
+        most = max(_MOST_SAMPLED, _MOST_PER_WEIGHT * n_weights // n_outputs, rows)
+        last = n_rows if n_rows <= 2 * most else most
         stages = []
-        while 2 * rows < problem.rows.n_rows:
+        while 2 * rows < last:
             stages.append(rows)
             rows *= 4
-        return [*stages, problem.rows.n_rows]
+        return [*stages, last]
 
     def staged(self, problem: Problem, seed: int, stage: int) -> Problem:
-        """Return the problem on the sample of rows of a stage, or itself at the last one."""
+        """Return the problem on the sample of rows of a stage, or itself where that is all rows."""
         count = self._stages(problem)[stage]
         if count >= problem.rows.n_rows:
             return problem

@@ -90,7 +90,7 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
         last = last.with_status(solution.status)
     elif last.status is Status.STOPPED and rows.passes - earlier > MOST_PASSES - _TRIALS:
         last = last.with_status(Status.SCHEDULE_DONE)
-    return solution.followed_by(last)
+    return solution.followed_by(last, other_rows=True)
 
 
 def check_final(problem: Problem, solver: Solver) -> None:

@@ -18,7 +18,8 @@ from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.parts import RowsLostError
 from anmin.solvers.memory import check_memory
-from anmin.solvers.problem import TOO_LARGE, Problem, Solver, State
+from anmin.solvers.problem import TOO_LARGE, PatternSums, Problem, Solver, State
+from anmin.statistics import OutputStatistics
 
 Callback = Callable[[Record, ReLUNetwork], bool | None]
 _OVER = {Status.CONVERGED, Status.NOT_FINITE}  # whatever limits another run may have
@@ -40,6 +41,8 @@ class Solution:
         One record for each iterate, the starting one first.
     best : int
         Iteration of the best iterate.
+    sums : OutputStatistics
+        The output-layer sums of all rows at its hidden layer.
     """
 
     network: ReLUNetwork
@@ -47,6 +50,7 @@ class Solution:
     status: Status
     history: History
     best: int
+    sums: OutputStatistics
 
     @property
     def n_iter(self) -> int:
@@ -59,10 +63,14 @@ class Solution:
         record = self.history[self.best]
         return record.loss if np.isnan(record.validation_mse) else record.validation_mse
 
-    def followed_by(self, later: Solution) -> Solution:
-        """Return the solution of a solve that went on from this one: its network, with the history of both."""
-        shift = self.n_iter
-        records = tuple(replace(record, iteration=record.iteration + shift) for record in later.history[1:])
+    def followed_by(self, later: Solution, *, other_rows: bool = False) -> Solution:
+        """Return the solution of a solve that went on from this one: its network, with the history of both.
+
+        Its first record is the last one here, and left out, unless it is of ``other_rows``.
+        """
+        records = later.history[:] if other_rows else later.history[1:]
+        shift = self.n_iter + other_rows
+        records = tuple(replace(record, iteration=record.iteration + shift) for record in records)
         return replace(later, history=History((*self.history, *records)), best=later.best + shift)
 
     def with_status(self, status: Status) -> Solution:
@@ -71,11 +79,18 @@ class Solution:
 
 
 class Iterate(NamedTuple):
-    """What is kept of an iterate as long as it is the best."""
+    """What is kept of an iterate as long as it is the best; its sums are of its pattern, or of its output layer."""
 
     network: ReLUNetwork
     loss: float
     record: Record
+    statistics: PatternSums | OutputStatistics
+
+    def solution(self, status: Status, history: History) -> Solution:
+        """Return the solution of a solve of which it is the best iterate."""
+        found = self.statistics
+        sums = found if isinstance(found, OutputStatistics) else replace(found.output(self.network.A), pattern=None)
+        return Solution(self.network, self.loss, status, history, self.record.iteration, sums)
 
 
 class _Standing(NamedTuple):
@@ -229,8 +244,9 @@ def _run(
 
     def reached(status: Status) -> Progress:
         history = History(tuple(records[: at.iteration + 1]))
-        solution = Solution(at.best.network, at.best.loss, status, history, at.best.record.iteration)
-        return Progress(at.state, solution, None if rng is None else dict(rng.bit_generator.state))
+        return Progress(
+            at.state, at.best.solution(status, history), None if rng is None else dict(rng.bit_generator.state)
+        )
 
     stored = None if checkpoint is None else checkpoint.begin(stage, problem, solver)
     if stored is None:
@@ -245,7 +261,7 @@ def _run(
             return stored.solution
         found = stored.solution
         records = list(found.history)
-        at = _Standing(found.n_iter, stored.state, Iterate(found.network, found.loss, records[found.best]))
+        at = _Standing(found.n_iter, stored.state, Iterate(found.network, found.loss, records[found.best], found.sums))
     limit = solver.default_max_iter if max_iter is None else max_iter
     status = Status.SCHEDULE_DONE if max_iter is None else Status.MAX_ITER
     following = at.iteration + 1
@@ -293,7 +309,7 @@ def _run(
 
 
 def _iterate(state: State) -> Iterate:
-    return Iterate(state.network, state.loss, state.record)
+    return Iterate(state.network, state.loss, state.record, state.statistics)
 
 
 def _call(callbacks: Sequence[Callback], state: State) -> bool:

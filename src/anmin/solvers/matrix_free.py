@@ -46,7 +46,9 @@ class MatrixFree(LevenbergMarquardt):
 
     Parameters
     ----------
-    damping, optimality_tol, decrease_tol : float
+    damping : float, default 1.0
+        First μ. From a small one, the first solves are cut short far from their ends, and the fit gets stuck early.
+    optimality_tol, decrease_tol, most_trials
         As for :class:`anmin.solvers.levenberg_marquardt.LevenbergMarquardt`.
     preconditioner : {"kronecker", "block", "nystrom"}, default "kronecker"
         One of :mod:`anmin.solvers.preconditioners`. The first is made afresh for every step, since it costs less than a
@@ -67,6 +69,7 @@ class MatrixFree(LevenbergMarquardt):
     Truncated-Newton algorithms for large-scale unconstrained optimization, 1983.
     """
 
+    damping: float = 1.0
     preconditioner: Literal["kronecker", "block", "nystrom"] = "kronecker"
     forcing: float = 0.2
     max_products: int = 100

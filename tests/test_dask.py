@@ -1,0 +1,204 @@
+"""Rows in Dask: the same sums and networks as in memory, whatever the scheduler, and what a cluster can do to a fit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+import anmin.rows.parts
+from anmin import ReLURegressor
+from anmin.history import Status
+from anmin.rows import ArrayRows, DaskRows
+from anmin.rows.parts import Heavy, RowsLostError
+from anmin.search.sampling import MOST_PASSES
+from problems import Case
+
+da = pytest.importorskip("dask.array", reason="Dask is not installed")
+distributed = pytest.importorskip("distributed", reason="Dask's distributed scheduler is not installed")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes of one thread each."""
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit="1GB"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def arrays(X, Y, w=None, rows: int = 40):
+    """Return Dask arrays in partitions of some rows."""
+    chunks = (rows, -1)
+    return da.from_array(X, chunks), da.from_array(Y, chunks), None if w is None else da.from_array(w, rows)
+
+
+def assert_same_sums(found, expected, A, slope):
+    mine, theirs = found.statistics(A, slope), expected.statistics(A, slope)
+    for name in ("U", "V", "s", "n", "y_sum", "y_square", "active"):
+        scale = np.abs(getattr(theirs, name)).max()
+        np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), rtol=1e-10, atol=1e-10 * scale)
+
+
+def test_sums_in_threads_are_those_in_memory(case: Case):
+    X, Y, w, A = case.data()
+    found = DaskRows(*arrays(X, Y, w))
+    assert_same_sums(found, case.rows(), A, case.negative_slope)
+    assert found.n == pytest.approx(case.rows().n)
+    np.testing.assert_allclose(found.minimum(A), case.rows().minimum(A), rtol=1e-12)
+    np.testing.assert_array_equal(np.concatenate(list(found.inputs())), X)
+
+
+def problem(n: int = 2000):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 3))
+    return X, np.abs(X[:, :1]) + np.abs(X[:, 1:2] - 0.5) + 0.1 * rng.standard_normal((n, 1))
+
+
+def test_sums_on_a_cluster_are_those_in_memory(cluster):
+    X, Y = problem()
+    w = np.random.default_rng(1).random(2000)
+    A = np.random.default_rng(2).standard_normal((4, 7))
+    rows = DaskRows(*arrays(X, Y, w, 100), client=cluster)
+    assert_same_sums(rows, ArrayRows(X, Y, w), A, 0.1)
+    assert_same_sums(DaskRows(*arrays(X, Y, w, 100)), ArrayRows(X, Y, w), A, 0.1)  # the client in use
+
+
+@pytest.mark.parametrize("held", [300, 10_000])
+def test_a_fit_on_a_cluster_is_that_in_threads_and_in_memory(held, cluster, monkeypatch):
+    monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", held)
+    X, Y = problem()
+    fits = {}
+    for name, client in (("cluster", cluster), ("threads", None)):
+        monkeypatch.setattr("anmin.rows.dask._client_in_use", lambda: None)
+        rows = DaskRows(*arrays(X, Y, rows=150), client=client)
+        fits[name] = ReLURegressor(5, random_state=0, alpha=1e-4).fit(rows)
+        assert rows.passes <= MOST_PASSES
+    np.testing.assert_allclose(fits["cluster"].loss_, fits["threads"].loss_, rtol=1e-6)
+    memory = ReLURegressor(5, random_state=0, alpha=1e-4).fit(X, Y[:, 0])
+    if held > len(X):
+        np.testing.assert_array_equal(fits["cluster"].network_.A, memory.network_.A)
+    else:
+        assert fits["cluster"].history_["n_rows"][-1] == 2000
+        assert fits["cluster"].history_["mse"][-1] < 0.015  # the noise is 0.01
+
+
+def test_data_frames_are_taken_by_the_names_of_their_columns():
+    dd = pytest.importorskip("dask.dataframe", reason="Dask's data frames are not installed")
+    X, Y = problem(200)
+    table = pd.DataFrame({"a": X[:, 0], "y": Y[:, 0], "b": X[:, 1], "c": X[:, 2], "w": np.arange(200.0)})
+    rows = DaskRows(dd.from_pandas(table, npartitions=3), "y", "w")
+    assert rows.column_names == (("a", "b", "c"), ("y",))
+    A = np.random.default_rng(2).standard_normal((4, 7))
+    assert_same_sums(rows, ArrayRows(X, Y, np.arange(200.0)), A, 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = ReLURegressor(3, random_state=0, max_iter=3).fit(rows)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    frame = dd.from_pandas(table, npartitions=3)
+    for y, message in ((Y, "must be named"), ("z", "no column 'z'; it has a, y, b, c, w"), ([], "At least one target")):
+        with pytest.raises(ValueError, match=message):
+            DaskRows(frame, y)
+
+
+def test_bad_rows_are_refused():
+    X, Y = problem(200)
+    X[123, 1] = np.nan
+    with pytest.raises(ValueError, match="In row 124 of the Dask rows column '1' has a missing value or NaN"):
+        DaskRows(*arrays(X, Y))
+    X[123, 1] = 0.0
+    with pytest.raises(ValueError, match="must have the same partitions; they have 5, 4"):
+        DaskRows(da.from_array(X, (40, -1)), da.from_array(Y, (50, -1)))
+    with pytest.raises(ValueError, match="partition 0 has 40 rows of 3 inputs, 50 of 1 outputs"):
+        DaskRows(da.from_array(X[:160], (40, -1)), da.from_array(Y, (50, -1)))
+    wide = DaskRows(da.from_array(X, (40, 2)), da.from_array(Y[:, 0], 40))  # cut along the inputs, too
+    assert (wide.n_rows, wide.n_features, wide.n_outputs) == (200, 3, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Dying:
+    """A heavy pass in which the worker of the first part dies, as often as there are files in a folder."""
+
+    heavy: Heavy
+    folder: str
+
+    def __call__(self, part, seen):
+        for name in sorted(Path(self.folder).glob("*")) if part.first == 0 else ():
+            name.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.heavy(part, seen)
+
+
+def test_workers_that_are_killed_during_a_pass_do_not_change_it(cluster, tmp_path):
+    X, Y = problem()
+    A = np.random.default_rng(2).standard_normal((4, 7))
+    rows = DaskRows(*arrays(X, Y, rows=200), client=cluster)
+    expected = rows.statistics(A)
+    for name in ("first", "second"):
+        (tmp_path / name).touch()
+    found = rows._visited(Dying(Heavy(A, 0.0), str(tmp_path)))
+    assert not list(tmp_path.glob("*"))
+    np.testing.assert_array_equal(found.U, expected.U)
+
+
+@dataclass(frozen=True, eq=False)
+class Hungry:
+    """A task that takes more memory than a worker may."""
+
+    def __call__(self, part, seen):
+        return np.ones(400_000_000).sum()
+
+
+def test_workers_without_memory_are_an_error_in_a_sentence(cluster):
+    X, Y = problem(200)
+    rows = DaskRows(*arrays(X, Y, rows=100), client=cluster)
+    with pytest.raises(RowsLostError, match=r"could not finish a pass over the rows .*memory for their rows"):
+        rows._visited(Hungry())
+
+
+def test_a_scheduler_that_is_gone_leaves_the_network_of_the_sample(monkeypatch):
+    monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 300)
+    X, Y = problem()
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        rows = DaskRows(*arrays(X, Y, rows=500), client=client)
+
+        def close(record, network):
+            if record.iteration == 3:
+                client.close()
+                cluster.close()
+
+        with pytest.warns(ConvergenceWarning) as caught:
+            model = ReLURegressor(4, random_state=0, alpha=1e-4, callbacks=close).fit(rows)
+    assert model.status_ is Status.ROWS_LOST
+    assert any("could not finish a pass" in str(warning.message) for warning in caught)
+    assert np.mean((model.network_.predict(X)[:, 0] - Y[:, 0]) ** 2) < 0.1
+
+
+def test_what_is_moved_does_not_depend_on_the_number_of_rows():
+    from anmin.rows.dask import _packed
+
+    A = np.random.default_rng(2).standard_normal((4, 7))
+    sizes = []
+    for n in (100, 1000):
+        X, Y = problem(n)
+        triangle, rest = _packed(ArrayRows(X, Y).statistics(A))
+        sizes.append(triangle.size + sum(np.size(value) for value in rest.values()))
+        assert triangle.size == 28 * 29 / 2
+    assert sizes[0] == sizes[1]
