@@ -74,6 +74,7 @@ def assert_same_fit(one: ReLURegressor, other: ReLURegressor) -> None:
         other.status_,
     )
     np.testing.assert_array_equal(one.relevance_, other.relevance_)
+    assert_same(one._sums, other._sums)
     for name in set(History.names()) - {"seconds"}:
         np.testing.assert_array_equal(one.history_[name], other.history_[name])
     assert np.all(np.diff(one.history_["seconds"]) >= 0)
@@ -111,7 +112,8 @@ def assert_same(one, other, seen=None) -> None:
 
 def reloaded(path: Path, problem: Problem, solver, state):
     """Return a state as it comes back from a checkpoint."""
-    solution = Solution(state.network, state.loss, Status.INTERRUPTED, History((state.record,)), 0, state.statistics.output(state.network.A))
+    sums = state.statistics.output(state.network.A)
+    solution = Solution(state.network, state.loss, Status.INTERRUPTED, History((state.record,)), 0, sums)
     with opened_checkpoint(path, {}, {}, 0, time.perf_counter()) as checkpoint:
         checkpoint.begin("one", problem, solver)
         checkpoint.keep(Progress(state, solution, np.random.default_rng(7).bit_generator.state))
@@ -150,8 +152,12 @@ def test_a_state_that_was_stored_takes_the_same_steps(name, weighted, tmp_path, 
         assert_same(state, copy)
 
 
+@pytest.mark.parametrize("last_sampled", [False, True], ids=["all rows", "a sample"])
 @pytest.mark.parametrize("inner", [VarPro(), Hybrid()], ids=["varpro", "hybrid"])
-def test_a_search_that_was_stored_goes_on_alike_in_every_phase(inner, tmp_path, monkeypatch):
+def test_a_search_that_was_stored_goes_on_alike_in_every_phase(inner, last_sampled, tmp_path, monkeypatch):
+    if last_sampled:
+        monkeypatch.setattr("anmin.search.recombination._MOST_SAMPLED", 420)
+        monkeypatch.setattr("anmin.search.recombination._MOST_PER_WEIGHT", 1)
     monkeypatch.setattr(Hybrid, "cheaper_without_matrix", lambda *_: True)
     rng = np.random.default_rng(1)
     inputs = rng.standard_normal((900, 2))
@@ -176,7 +182,9 @@ def test_a_search_that_was_stored_goes_on_alike_in_every_phase(inner, tmp_path, 
         if state.settled:
             break
     assert {phase for phase, *_ in seen} == {"parent", "joined", "pruned", "child", "finish"}
-    assert {stage for *_, stage in seen} == {0, 1, 2} or len({stage for *_, stage in seen}) > 1
+    assert {stage for *_, stage in seen} == {0, 1}
+    assert state.staged is problem
+    assert (len(solver._stages(problem)), solver._stages(problem)[-1] < 900) == (2, last_sampled)
     assert {waiting for _, waiting, _ in seen} == {False, True}
 
 
@@ -244,6 +252,17 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(case, tmp_path):
     assert_same_fit(quiet(stopped.set_params(callbacks=seen), X, Y), expected)
     assert len(seen.seen) <= 1
     assert os.listdir(tmp_path) == ["fit"]
+
+
+@pytest.mark.usefixtures("often")
+def test_an_interrupt_of_the_last_iteration_leaves_nothing_to_do(tmp_path):
+    expected = ReLURegressor(**SHORT).fit(X, Y)
+    model = clone(expected).set_params(checkpoint=tmp_path / "fit")
+    last = expected.n_iter_
+    for k in (last - 1, last):
+        quiet(model.set_params(callbacks=Interrupt(when=lambda record, k=k: record.iteration == k)), X, Y)
+        assert (model.status_, model.n_iter_) == (Status.INTERRUPTED, k)
+    assert_same_fit(model.set_params(callbacks=None).fit(X, Y), expected)
 
 
 @pytest.mark.usefixtures("often")

@@ -79,7 +79,8 @@ class Checkpoint:
         self._settings, self._data = {name: _plain(value) for name, value in settings.items()}, dict(data)
         self._over: dict[str, Progress] = {}
         self._found: tuple[dict[str, Any], Decoder] | None = None  # the stage that a former process was at
-        self._stage, self._latest = "", None  # type: str, Progress | None
+        self._stage = ""
+        self._latest: Progress | None = None
         self._problem: Problem | None = None
         self._passes = 0
         self._due, self._has_warned = time.perf_counter() + SECONDS_BETWEEN, False

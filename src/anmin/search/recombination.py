@@ -359,7 +359,7 @@ class Recombining:
         return [*stages, last]
 
     def staged(self, problem: Problem, seed: int, stage: int) -> Problem:
-        """Return the problem on the sample of rows of a stage, or itself at the last one."""
+        """Return the problem on the sample of rows of a stage, or itself where that is all rows."""
         count = self._stages(problem)[stage]
         if count >= problem.rows.n_rows:
             return problem

@@ -18,7 +18,7 @@ from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.parts import RowsLostError
 from anmin.solvers.memory import check_memory
-from anmin.solvers.problem import TOO_LARGE, Problem, Solver, State
+from anmin.solvers.problem import TOO_LARGE, PatternSums, Problem, Solver, State
 from anmin.statistics import OutputStatistics
 
 Callback = Callable[[Record, ReLUNetwork], bool | None]
@@ -79,20 +79,27 @@ class Solution:
 
 
 class Iterate(NamedTuple):
-    """What is kept of an iterate as long as it is the best."""
+    """What is kept of an iterate as long as it is the best; its sums are of its pattern, or of its output layer."""
 
     network: ReLUNetwork
     loss: float
     record: Record
-    sums: OutputStatistics
+    statistics: PatternSums | OutputStatistics
+
+    def solution(self, status: Status, history: History) -> Solution:
+        """Return the solution of a solve of which it is the best iterate."""
+        found = self.statistics
+        sums = found if isinstance(found, OutputStatistics) else replace(found.output(self.network.A), pattern=None)
+        return Solution(self.network, self.loss, status, history, self.record.iteration, sums)
 
 
 class _Standing(NamedTuple):
-    """The number of the iteration done last, where it left the solver, and the best iterate until then."""
+    """The number of the iteration done last, where it left the solver, the best iterate, and whether it has settled."""
 
     iteration: int
     state: State
     best: Iterate
+    settled: bool = False
 
 
 class Progress(NamedTuple):
@@ -237,9 +244,9 @@ def _run(
 
     def reached(status: Status) -> Progress:
         history = History(tuple(records[: at.iteration + 1]))
-        best = at.best
-        solution = Solution(best.network, best.loss, status, history, best.record.iteration, best.sums)
-        return Progress(at.state, solution, None if rng is None else dict(rng.bit_generator.state))
+        return Progress(
+            at.state, at.best.solution(status, history), None if rng is None else dict(rng.bit_generator.state)
+        )
 
     stored = None if checkpoint is None else checkpoint.begin(stage, problem, solver)
     if stored is None:
@@ -274,13 +281,17 @@ def _run(
                 break
             records.append(state.record)
             # All at once, so that an interrupt leaves what belongs together.
-            at = _Standing(iteration, state, _iterate(state) if score(state) < score(at.best) else at.best)
-            stopped = _call(callbacks, state)
             settled = abs(before.loss - state.loss) <= tol * abs(state.loss)
-            if settled if state.settled is None else state.settled:
+            at = _Standing(
+                iteration,
+                state,
+                _iterate(state) if score(state) < score(at.best) else at.best,
+                settled if state.settled is None else state.settled,
+            )
+            stopped = _call(callbacks, state)
+            if at.settled:
                 status = Status.CONVERGED
                 break
-            # Not before it is known whether this was the last: a solve that goes on from here takes another step.
             if checkpoint is not None and checkpoint.is_due:
                 checkpoint.keep(reached(Status.INTERRUPTED))
     except KeyboardInterrupt:
@@ -290,15 +301,15 @@ def _run(
         status = Status.ROWS_LOST
     if checkpoint is not None:
         try:
-            checkpoint.keep(reached(status))
+            # An interrupt of the last iteration leaves nothing to go on with.
+            checkpoint.keep(reached(Status.CONVERGED if at.settled else status))
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
     return reached(status).solution
 
 
 def _iterate(state: State) -> Iterate:
-    sums = replace(state.statistics.output(state.network.A), pattern=None)
-    return Iterate(state.network, state.loss, state.record, sums)
+    return Iterate(state.network, state.loss, state.record, state.statistics)
 
 
 def _call(callbacks: Sequence[Callback], state: State) -> bool:
