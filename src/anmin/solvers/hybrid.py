@@ -33,13 +33,13 @@ class Hybrid(LevenbergMarquardt):
     ----------
     damping : float, default 0.1
         First μ of the rough steps; ``rough`` and ``exact`` bring all other settings of theirs.
-    rough_until : float, default 0.05
+    rough_until : float, default 0.01
     rough : MatrixFree
     exact : VarPro
     """
 
     damping: float = 0.1
-    rough_until: float = 0.005
+    rough_until: float = 0.01
     rough: MatrixFree = field(default_factory=MatrixFree)
     exact: VarPro = field(default_factory=VarPro)
 
