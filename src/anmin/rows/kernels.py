@@ -123,14 +123,10 @@ def multiply_by_gates(bits: NDArray, start: int, stop: int, gates: NDArray, Z: N
     """Multiply Z (stop − start, h) by G; ``gates`` (256, 8) are those of the eight neurons of each byte of the bits."""
     h = Z.shape[1]
     for i in range(start, stop):
-        for octet in range(h // 8):
-            code = _octet(bits, i, octet)
-            for j in range(8):
-                Z[i - start, 8 * octet + j] *= gates[code, j]
-        if h % 8:
-            code = _octet(bits, i, h // 8)
-            for j in range(h % 8):
-                Z[i - start, h - h % 8 + j] *= gates[code, j]
+        for first in range(0, h, 8):
+            code = (bits[i, first >> 6] >> np.uint64(first & 63)) & np.uint64(255)
+            for j in range(min(8, h - first)):
+                Z[i - start, first + j] *= gates[code, j]
 
 
 @compiled
