@@ -110,6 +110,9 @@ def test_data_frames_are_taken_by_the_names_of_their_columns():
         model = ReLURegressor(3, random_state=0, max_iter=3).fit(rows)
     assert list(model.feature_names_in_) == ["a", "b", "c"]
     frame = dd.from_pandas(table, npartitions=3)
+    table.loc[41, "w"] = -1.0
+    with pytest.raises(ValueError, match="In row 42 of the Dask rows the weights, column 'w', are negative"):
+        DaskRows(dd.from_pandas(table, npartitions=3), "y", "w")
     for y, message in ((Y, "must be named"), ("z", "no column 'z'; it has a, y, b, c, w"), ([], "At least one target")):
         with pytest.raises(ValueError, match=message):
             DaskRows(frame, y)

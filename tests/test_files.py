@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 import anmin.rows.parts
 from anmin import ReLURegressor
 from anmin.history import Status
+from anmin.objective import penalty
 from anmin.rows import ArrayRows, CsvRows, NpyRows, ParquetRows
 from anmin.rows.files import ahead
 from anmin.rows.parts import Spread
@@ -281,6 +282,10 @@ def test_a_file_that_is_lost_during_the_fit_costs_no_network(kind, harm, few_hel
         model = ReLURegressor(4, random_state=0, callbacks=lose).fit(rows)
     assert model.status_ is Status.ROWS_LOST
     assert any(said[0] in str(warning.message) for warning in caught)
+    # Loss, error and penalty are all of the sample.
+    network, unit = model.scaling_.unfold(model.network_), model.scaling_.y_scale[0] ** 2
+    expected = model.history_["mse"][-1] / unit + model.alpha_ * penalty(network.A, network.B, network.b0)
+    assert model.loss_ == pytest.approx(expected, rel=1e-6)
     assert np.mean((model.network_.predict(X)[:, 0] - Y[:, 0]) ** 2) < 0.1
 
 

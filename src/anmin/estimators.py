@@ -326,10 +326,11 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             problem = replace(problem, alpha=alpha)
             solution = solve_with_restarts(problem, solver, self.n_restarts, rng, **conditions)
         if by_sample:
-            if choice is not None:
-                alpha *= problem.rows.n / whole.rows.n
-            whole = replace(whole, alpha=alpha)
+            # What was chosen on the sample is alpha·n.
+            whole = replace(whole, alpha=alpha if choice is None else alpha * problem.rows.n / whole.rows.n)
             solution = fitted_to_all(whole, solver, solution, self.tol, max_time=self.max_time, **common)
+            if solution.history[-1].n_rows == whole.rows.n_rows:  # else it is still the solution of the sample
+                alpha = whole.alpha
         relevance = np.ones(rows.n_features) if choice is None else choice.relevance
         return _Fitted(scaling, relevance, alpha, solution)
 

@@ -20,7 +20,7 @@ class DaskRows(RowsInParts):
 
     The rows are computed once and kept by the workers (``persist``). In a pass every worker gets the hidden weights,
     makes the sums of its partitions, and the packed upper triangles of these are merged in a tree, eight at a time, so
-    that what is moved depends on the number of workers and not on that of rows; the solve is done here. With a
+    that what is moved depends on the number of partitions and not on that of rows; the solve is done here. With a
     ``distributed`` client that is in use, work goes to its cluster, else to Dask's threads.
 
     Parameters
@@ -63,7 +63,8 @@ class DaskRows(RowsInParts):
         d, c = shapes[0][1], shapes[0][2]
         if names is None:
             names = tuple(f"{j}" for j in range(d)), tuple(f"y{k}" for k in range(c))
-        super().__init__(*names, None if sample_weight is None else "sample_weight")
+        weights = sample_weight if isinstance(sample_weight, str) else "sample_weight"
+        super().__init__(*names, None if sample_weight is None else weights)
 
     @property
     def source(self) -> str:
