@@ -188,7 +188,7 @@ def choose_alpha(
     check_solvable(fitted, solver)
     if isinstance(solver, MatrixFree):
         max_iter, relevance = min(max_iter, _MATRIX_FREE_ITERATIONS), False
-    elif iteration_cost(fitted) > DEAR:
+    elif iteration_cost(fitted, fitted.rows.n_rows) > DEAR:
         max_iter, relevance = min(max_iter, _DEAR_ITERATIONS), False
     relevance = relevance and problem.n_neurons >= _ENOUGH_NEURONS and not rows_are_few(fitted)
     with threads_for((problem.rows.n_features + 1) * problem.n_neurons):

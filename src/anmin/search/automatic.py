@@ -24,8 +24,9 @@ def automatic_solver(problem: Problem, *, recombine: bool = True) -> Recombining
     available = available_bytes()
     required = dense.required_bytes(rows.n_features, h, rows.n_outputs, rows.n_rows)
     fits = available is None or required <= available
-    product = 2.0 * rows.n_rows * h * (rows.n_features + 1 + 2 * rows.n_outputs)
-    cost = iteration_cost(problem)
+    n_rows = dense.searched_rows(problem)
+    product = 2.0 * n_rows * h * (rows.n_features + 1 + 2 * rows.n_outputs)
+    cost = iteration_cost(problem, n_rows)
     if fits and (cost <= DEAR or cost <= _MUCH_MORE * _PRODUCTS * product):
         return dense
     return Recombining(MatrixFree(), recombine=recombine)

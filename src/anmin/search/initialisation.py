@@ -28,10 +28,10 @@ def rows_are_few(problem: Problem) -> bool:
     return _TARGETS_PER_WEIGHT * rows.n_rows * rows.n_outputs < n_weights
 
 
-def iteration_cost(problem: Problem) -> float:
-    """Return about the number of multiplications of a heavy pass and a solve."""
+def iteration_cost(problem: Problem, n_rows: int) -> float:
+    """Return about the number of multiplications of a heavy pass over so many of the rows, and a solve."""
     k = problem.n_neurons * (problem.rows.n_features + 1)
-    return float(problem.rows.n_rows) * k**2 + float(k) ** 3
+    return float(n_rows) * k**2 + float(k) ** 3
 
 
 def starting_weights(problem: Problem, rng: np.random.Generator) -> NDArray:

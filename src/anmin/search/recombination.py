@@ -155,7 +155,14 @@ class Recombining:
 
     def searches(self, problem: Problem) -> bool:
         """Return whether there will be more than one network."""
-        return self.recombine and not rows_are_few(problem) and iteration_cost(problem) <= DEAR
+        return self.recombine and not rows_are_few(problem) and self._cost(problem) <= DEAR
+
+    def searched_rows(self, problem: Problem) -> int:
+        """Return how many rows the networks of the search see at most."""
+        return self._stages(problem)[-1]
+
+    def _cost(self, problem: Problem) -> float:
+        return iteration_cost(problem, self.searched_rows(problem))
 
     def required_bytes(self, n_features: int, n_neurons: int, n_outputs: int, n_rows: int = 0) -> int:
         """Return the bytes of the solver inside at twice the width, and of the best network's sums."""
@@ -343,7 +350,7 @@ class Recombining:
 
     def _patience(self, problem: Problem) -> float:
         """Return how many children in vain end the search: more where they cost next to nothing."""
-        return self.max_failures * min(max(1.0, (_CHEAP / iteration_cost(problem)) ** 0.5), 4.0)
+        return self.max_failures * min(max(1.0, (_CHEAP / self._cost(problem)) ** 0.5), 4.0)
 
     def _stages(self, problem: Problem) -> list[int]:
         """Return the numbers of rows of the stages of the search."""
