@@ -90,7 +90,7 @@ def test_nan_in_a_frame_names_the_column():
         ({"max_time": 0}, "positive number of seconds"),
         ({"n_restarts": 0}, "at least 1"),
         ({"validation_fraction": 1.5}, "between 0 and 1"),
-        ({"device": "tpu"}, "None or \"cpu\"; got 'tpu'"),
+        ({"device": "tpu"}, "and so on, or several of them; got 'tpu'"),
         ({"dtype": "int8"}, "float64"),
         ({"checkpoint": "no/folder/here"}, "None or the path of a file that may be written; got 'no/folder/here'"),
         ({"checkpoint": 3}, "path of a file"),

@@ -363,7 +363,7 @@ def test_a_short_fit_writes_once_and_a_slow_disk_is_written_to_seldom(tmp_path, 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
-def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
+def test_killed_at_twenty_random_moments_it_ends_with_the_same_bits(tmp_path):
     # Forked, because starting Python anew each time would take longer than all the fits.
     script = """
 import os, signal, sys, time
@@ -385,20 +385,28 @@ def fit(out, checkpoint):
     return pid
 
 os.waitpid(fit("expected.json", None), 0)
-killed = 0
-for seconds in np.random.default_rng(int(sys.argv[1])).uniform(0.05, 0.9, 7):
-    pid = fit("killed.json", "fit")
-    time.sleep(seconds)
-    os.kill(pid, signal.SIGKILL)
-    killed += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-os.waitpid(fit("found.json", "fit"), 0)
-print(killed)
+killed = ended = 0
+moments = np.random.default_rng(3)
+while killed < 20 or not ended:
+    pid = fit(f"{ended}.json", "fit")
+    if killed < 20:
+        time.sleep(moments.uniform(0.02, 0.5))
+        os.kill(pid, signal.SIGKILL)
+    if os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
+        killed += 1
+    else:
+        ended += 1
+        os.remove("fit")  # and again from the start
+print(killed, ended)
 """
-    command = [sys.executable, "-W", "error", "-c", script, "3"]
+    command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
-    assert int(done.stdout) >= 4
-    assert (tmp_path / "found.json").read_bytes() == (tmp_path / "expected.json").read_bytes()
+    killed, ended = map(int, done.stdout.split())
+    assert killed == 20
+    assert ended >= 1
+    for number in range(ended):
+        assert (tmp_path / f"{number}.json").read_bytes() == (tmp_path / "expected.json").read_bytes()
     assert not [name for name in os.listdir(tmp_path) if name.endswith((".tmp", ".lock"))]
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+import anmin.checkpoint
 import anmin.rows.parts
 from anmin import ReLURegressor
 from anmin.history import Status
@@ -113,9 +115,90 @@ def test_data_frames_are_taken_by_the_names_of_their_columns():
     table.loc[41, "w"] = -1.0
     with pytest.raises(ValueError, match="In row 42 of the Dask rows the weights, column 'w', are negative"):
         DaskRows(dd.from_pandas(table, npartitions=3), "y", "w")
-    for y, message in ((Y, "must be named"), ("z", "no column 'z'; it has a, y, b, c, w"), ([], "At least one target")):
+    for y, message in (
+        (Y, "or named: y is"),
+        ("z", "no column 'z'; it has a, y, b, c, w"),
+        ([], "At least one target"),
+    ):
         with pytest.raises(ValueError, match=message):
             DaskRows(frame, y)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_dask_arrays_are_fitted_where_they_are(monkeypatch):
+    monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 100)
+    X, Y = problem(400)
+    w = np.linspace(0.5, 2.0, 400)
+    dX, dY, dw = arrays(X, Y, w)
+    settings = {"random_state": 0, "solver": "anmin", "max_iter": 3}
+    expected = ReLURegressor(3, **settings).fit(X, Y, w)
+    made = ReLURegressor(3, **settings).fit(dX, dY, dw)
+    flat = ReLURegressor(3, **settings).fit(dX, dY[:, 0], dw)
+    assert made.history_[-1].n_rows == 400
+    np.testing.assert_allclose([made.loss_, flat.loss_], expected.loss_, rtol=1e-8)
+    assert made.network_.output_names is None
+    for model, wanted in ((made, expected.predict(X)), (flat, expected.predict(X)[:, 0])):
+        predictions = model.predict(dX)
+        assert isinstance(predictions, da.Array)
+        assert predictions.shape == wanted.shape
+        np.testing.assert_allclose(predictions.compute(), wanted, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(model.predict(dX.rechunk((40, 2))).compute(), wanted, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        ReLURegressor(3).fit(dX)
+    with pytest.raises(ValueError, match=r"X must have 3 columns, as in the fit; got shape \(400, 2\)"):
+        made.predict(dX[:, :2])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_dask_data_frames_are_fitted_where_they_are():
+    dd = pytest.importorskip("dask.dataframe", reason="Dask's data frames are not installed")
+    X, Y = problem(200)
+    table = pd.DataFrame(X, columns=["a", "b", "c"]).assign(price=Y[:, 0], w=np.arange(1.0, 201))
+    frame = dd.from_pandas(table, npartitions=3)
+    settings = {"random_state": 0, "solver": "anmin", "max_iter": 3}
+    inputs = frame[["a", "b", "c"]]
+    expected = ReLURegressor(3, **settings).fit(table[["a", "b", "c"]], table["price"], table["w"])
+    apart = ReLURegressor(3, **settings).fit(inputs, frame["price"], frame["w"])
+    named = ReLURegressor(3, **settings).fit(frame, "price", "w")
+    several = ReLURegressor(3, **settings).fit(inputs, frame[["price"]], frame["w"])
+    of_array = ReLURegressor(3, **settings).fit(inputs, frame["price"].to_dask_array(lengths=True), frame["w"])
+    for model in (apart, named, several, of_array):
+        assert list(model.feature_names_in_) == ["a", "b", "c"]
+        assert model.loss_ == pytest.approx(expected.loss_, rel=1e-10)
+        wanted = expected.predict(table[["a", "b", "c"]])
+        found = model.predict(frame[["c", "price", "b", "a"]]).compute()  # by name, in any order
+        np.testing.assert_allclose(found.reshape(-1), wanted, rtol=1e-9)
+        assert found.ndim == (2 if model is several else 1)
+    assert apart.network_.output_names == named.network_.output_names == ("price",)
+    with pytest.raises(ValueError, match="X has no column 'b'; it has a, c"):
+        apart.predict(frame[["a", "c"]])
+
+
+def test_a_fit_on_a_cluster_goes_on_from_a_checkpoint(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 100)
+    monkeypatch.setattr(anmin.checkpoint, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(anmin.checkpoint, "_SELDOM", 0.0)
+    X, Y = problem(400)
+    rows = DaskRows(*arrays(X, Y), client=cluster)
+    model = ReLURegressor(3, random_state=0)
+    expected = clone(model).fit(rows)
+
+    for n_rows in (100, 400):  # while the sample is fitted, and while all rows are
+
+        def interrupt(record, network, n_rows=n_rows):
+            if record.n_rows == n_rows:
+                raise KeyboardInterrupt
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            stopped = clone(model).set_params(checkpoint=tmp_path / "fit", callbacks=interrupt).fit(rows)
+        assert stopped.status_ is Status.INTERRUPTED
+    resumed = clone(model).set_params(checkpoint=tmp_path / "fit").fit(DaskRows(*arrays(X, Y), client=cluster))
+    np.testing.assert_array_equal(resumed.coefs_[0], expected.coefs_[0])
+    np.testing.assert_array_equal(resumed.coefs_[1], expected.coefs_[1])
+    Y[3] += 1.0
+    with pytest.raises(ValueError, match="other data: y differs"):
+        clone(model).set_params(checkpoint=tmp_path / "fit").fit(DaskRows(*arrays(X, Y), client=cluster))
 
 
 def test_bad_rows_are_refused():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
@@ -197,6 +199,31 @@ def test_a_value_that_is_not_finite_is_named(kind, bad, tmp_path):
         stored(kind, tmp_path, X, Y, part_rows=100)
 
 
+def test_a_gap_in_row_forty_million_is_named(tmp_path):
+    """Rows that are equal but for one take next to no place on the disk."""
+    zeros = np.zeros(2_000_000, np.float32)
+    gap = zeros.copy()
+    gap[-1] = np.nan
+    schema = pa.schema([("x", pa.float32()), ("y", pa.float32())])
+    with pa.parquet.ParquetWriter(tmp_path / "t.parquet", schema) as writer:
+        for number in range(21):
+            values = gap if number == 19 else zeros
+            writer.write_table(pa.table({"x": values, "y": zeros}, schema=schema))
+    with pytest.raises(ValueError, match=r"In row 40,000,000 of .*t\.parquet column 'x' has a missing value or NaN"):
+        ParquetRows(tmp_path / "t.parquet", "y")
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_predictions_are_refused_for_files_that_have_changed(tmp_path):
+    X, Y = noisy(1000)
+    rows = stored("parquet", tmp_path, X, Y, part_rows=100)
+    model = ReLURegressor(2, solver="anmin", max_iter=2, random_state=0).fit(rows)
+    np.testing.assert_allclose(model.predict(rows), model.network_.predict(X)[:, 0])
+    what = truncate(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=what):
+        model.predict(rows)
+
+
 def test_negative_weights_are_named(tmp_path):
     X, Y = noisy(100)
     w = np.ones(100)
@@ -253,7 +280,7 @@ def test_files_that_are_no_such_rows_are_refused(tmp_path, monkeypatch):
 
 def truncate(path: Path) -> str:
     path.write_bytes(path.read_bytes()[:-100])
-    return "has changed since the fit began"
+    return "has changed since these rows were first read"
 
 
 def delete(path: Path) -> str:
@@ -263,7 +290,7 @@ def delete(path: Path) -> str:
 
 def replace_schema(path: Path) -> str:
     pd.DataFrame({"other": [1.0, 2.0]}).to_parquet(path)
-    return "has changed since the fit began"
+    return "has changed since these rows were first read"
 
 
 @pytest.mark.parametrize("harm", [truncate, delete, replace_schema])

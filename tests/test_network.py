@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -273,3 +278,27 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         random_network().save(tmp_path / "absent" / "model.json")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system sets no limit to the size of files")
+def test_a_disk_that_is_full_leaves_the_model_that_was_there(tmp_path: Path) -> None:
+    """A process that may write files of at most a kilobyte stands for it: the write itself fails, half-way."""
+    path = tmp_path / "model.json"
+    before = ReLUNetwork(np.ones((2, 3)), np.ones((3, 1)), np.zeros(1))
+    before.save(path)
+    script = """
+import resource, signal, sys
+import numpy as np
+from anmin import ReLUNetwork
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+large = ReLUNetwork(np.random.default_rng(0).random((9, 50)), np.ones((50, 1)), np.zeros(1))
+try:
+    large.save(sys.argv[1])
+except OSError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == os.strerror(errno.EFBIG)
+    assert os.listdir(tmp_path) == ["model.json"]
+    np.testing.assert_array_equal(ReLUNetwork.load(path).A, before.A)

@@ -12,8 +12,12 @@ from scipy.linalg.blas import dgemm
 from scipy.linalg.lapack import get_lapack_funcs
 from threadpoolctl import ThreadpoolController
 
+from anmin.devices import cholesky_on
+
 # Below this size of the hidden layer's system, p·h, threads wait for each other longer than they work.
 _THREADS_PAY_ABOVE = 640
+# From this order on, a system is worth moving to a GPU to be factored.
+_MOVING_PAYS_FROM = 512
 
 
 def product(a: NDArray, b: NDArray) -> NDArray:
@@ -29,12 +33,15 @@ def product(a: NDArray, b: NDArray) -> NDArray:
     return dgemm(1.0, first, second, trans_a=transpose_first, trans_b=transpose_second).T
 
 
-def cholesky(system: NDArray) -> NDArray | None:
+def cholesky(system: NDArray, device: str | None = None) -> NDArray | None:
     """Return U, upper triangular, with UᵀU the symmetric matrix; None where it is not positive definite to rounding.
 
-    The matrix, in C order, is overwritten, and below its diagonal U holds what was there. LAPACK works on Fortran
+    The matrix, in C order, may be overwritten, and below its diagonal U holds anything. LAPACK works on Fortran
     order, which the transpose of a symmetric matrix has without a copy: with one it takes two to three times as long.
+    A large system goes to the ``device`` of PyTorch, where one is given.
     """
+    if device is not None and len(system) >= _MOVING_PAYS_FROM:
+        return cholesky_on(device, system)
     (potrf,) = get_lapack_funcs(("potrf",), (system,))
     U, info = potrf(system.T, lower=False, overwrite_a=True, clean=False)
     return U if info == 0 else None

@@ -31,6 +31,7 @@ from anmin.rows.arrays import ArrayRows, Found
 from anmin.rows.parts import RowsInParts
 from anmin.rows.patterns import Pattern
 from anmin.rows.products import PatternProducts
+from anmin.rows.torch import TorchProducts
 from anmin.search.recombination import Member, Recombining, RecombiningState
 from anmin.selection import Choice
 from anmin.solvers import AltMin, Anmin, Hybrid, MatrixFree, Problem, Solver, VarPro
@@ -49,7 +50,7 @@ _FORMAT = "anmin.checkpoint"
 CLASSES = (
     *(Anmin, AltMin, VarPro, MatrixFree, Hybrid, Recombining),
     *(State, VarProState, RecombiningState, Member, Kept, Kronecker, Blocks, Nystrom),
-    *(PatternStatistics, OutputStatistics, PatternProducts, Pattern, Found),
+    *(PatternStatistics, OutputStatistics, PatternProducts, TorchProducts, Pattern, Found),
     *(ReLUNetwork, Record, History, Status, Solution, Progress, Choice),
 )
 T = TypeVar("T")

@@ -20,11 +20,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
+from anmin.devices import checked_devices, device_of, on_host
 from anmin.history import History, Record, Status
 from anmin.interrupts import termination_interrupts
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
+from anmin.rows.dask import DaskRows, is_dask, predicted
 from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
 from anmin.search.sampling import check_final, fitted_to_all, sampled
@@ -103,8 +105,10 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         are then multiplied by ``relevance_``.
     validation_fraction : float in (0, 1), optional
         Fraction of the rows to hold out, at random; the iterate with the least squared error on them is kept.
-    device : None or "cpu", default None
-        Where to compute.
+    device : None, "cpu", or device or devices of PyTorch, default None
+        Where the passes over the rows are made, and large systems factored: "cuda", "cuda:1", or several such names for
+        equal shares of the rows (:class:`anmin.rows.TorchRows`). By default in the threads of this process, or where X
+        lies if it is a tensor on a GPU.
     dtype : {"float64", "float32"}, default "float64"
         Type in which the rows are held during the fit. Sums and weights are float64 always.
     warm_start : bool, default False
@@ -178,7 +182,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         relocate: bool = True,
         standardize: bool = True,
         validation_fraction: float | None = None,
-        device: str | None = None,
+        device: Any = None,
         dtype: str = "float64",
         warm_start: bool = False,
         checkpoint: str | os.PathLike | None = None,
@@ -207,21 +211,22 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def fit(
         self,
-        X: ArrayLike | ArrayRows | RowsInParts,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
     ) -> Self:
         """Fit the network.
 
         Parameters
         ----------
-        X : array or data frame of shape (N, d), or rows
+        X : array, tensor or data frame of shape (N, d), or rows
             Inputs; or rows that bring targets and weights with them, such as :class:`anmin.rows.ParquetRows`. Rows that
-            are not in memory are fitted by a sample of at most 262,144 of them and then, in at most 15 visits, by all
-            (:mod:`anmin.search.sampling`); the loss is that of all.
-        y : array or data frame of shape (N,) or (N, c)
-            Targets; None if X are rows.
-        sample_weight : array of shape (N,), optional
+            are not in memory, also Dask arrays and data frames (:class:`anmin.rows.DaskRows`), are fitted by a sample
+            of at most 262,144 of them and then, in at most 15 visits, by all (:mod:`anmin.search.sampling`); the loss
+            is that of all.
+        y : array, tensor or data frame of shape (N,) or (N, c)
+            Targets, of Dask if X is; None if X are rows.
+        sample_weight : array or tensor of shape (N,), optional
             Non-negative row weights.
 
         Returns
@@ -233,13 +238,18 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            Before any work, if a parameter or the data are not as described, or memory would not suffice; or if the
-            checkpoint is in use, damaged, or that of another fit, whose difference is named.
+            Before any work, if a parameter or the data are not as described, there is no such device, or memory would
+            not suffice; or if the checkpoint is in use, damaged, or that of another fit, whose difference is named.
+        ImportError
+            If a device needs PyTorch, or rows need Dask, which is not installed.
         """
         begun = time.perf_counter()
         solver = self._check_settings()
         rows, y_is_1d = self._rows(X, y, sample_weight)
-        named = rows.column_names if isinstance(rows, RowsInParts) else None
+        if isinstance(rows, RowsInParts):
+            output_names = None if rows.column_names is None else rows.column_names[1]
+        else:
+            output_names = column_names(y)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         previous = self._previous_network(rows)
         with ExitStack() as stack:
@@ -257,7 +267,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             replace(
                 fitted.scaling.fold(solution.network),
                 feature_names=None if names is None else tuple(names),
-                output_names=column_names(y) if named is None else named[1],
+                output_names=output_names,
             )
         )
         self._y_is_1d = y_is_1d
@@ -398,7 +408,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _changed(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, add: bool) -> Self:
         inputs = checked_inputs(self, X, reset=False)
         targets = checked_targets(self, inputs, y)
-        rows = ArrayRows(inputs, targets, sample_weight)
+        rows = ArrayRows(inputs, targets, on_host(sample_weight))
         if rows.n_outputs != self.n_outputs_:
             raise ValueError(f"y must have the {self.n_outputs_} outputs of the fit; got {rows.n_outputs}.")
         scaling, last = self.scaling_, self.history_[-1]
@@ -412,12 +422,16 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.history_ = History((*self.history_, record))
         return self
 
-    def predict(self, X: ArrayLike | RowsInParts) -> NDArray:
+    def predict(self, X: Any) -> NDArray:
         """Return the network's output for each row of X (N, d): shape (N,) if y had one dimension, else (N, c).
 
-        Rows in files are read part by part, and only the predictions are held.
+        Rows in files are read part by part, and only the predictions are held. Of Dask arrays and data frames the
+        predictions are a Dask array, not computed yet; of tensors they are NumPy's.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            names = list(getattr(self, "feature_names_in_", ()))
+            return predicted(self.network_, X, names, one_dimension=self._y_is_1d)
         if isinstance(X, RowsInParts):
             predictions = np.concatenate([self.network_.predict(part) for part in X.inputs()])
         else:
@@ -462,7 +476,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             fraction is None or (is_number(fraction) and 0 < fraction < 1),
             "None or a number between 0 and 1",
         )
-        self._require("device", self.device in (None, "cpu"), 'None or "cpu"')
+        if not _is_here(self.device):
+            checked_devices(self.device)
         self._require("dtype", self.dtype in ("float64", "float32"), '"float64" or "float32"')
         place = self.checkpoint
         self._require(
@@ -500,10 +515,18 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return []
         return list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
 
-    def _rows(
-        self, X: ArrayLike | ArrayRows | RowsInParts, y: ArrayLike | None, sample_weight: ArrayLike | None
-    ) -> tuple[ArrayRows | RowsInParts, bool]:
-        """Return the checked rows, and whether y had one dimension."""
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[ArrayRows | RowsInParts, bool]:
+        """Return the checked rows where their passes are to be made, and whether y had one dimension."""
+        rows, y_is_1d = self._rows_here(X, y, sample_weight)
+        device = device_of(X) if self.device is None else self.device
+        return (rows if _is_here(device) else rows.on(device)), y_is_1d
+
+    def _rows_here(self, X: Any, y: Any, sample_weight: Any) -> tuple[ArrayRows | RowsInParts, bool]:
+        if is_dask(X):
+            if y is None:
+                raise ValueError(f"{type(self).__name__} requires y to be passed, as a Dask array or series.")
+            y_is_1d = isinstance(y, str) or getattr(y, "ndim", 2) == 1
+            return self._rows_here(DaskRows(X, y, sample_weight), None, None)[0], y_is_1d
         if isinstance(X, ArrayRows | RowsInParts):
             if y is not None or sample_weight is not None:
                 raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")
@@ -516,7 +539,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return X, X.n_outputs == 1
         inputs = checked_inputs(self, X, reset=True)
         targets = checked_targets(self, inputs, y)
-        return ArrayRows(inputs, targets, sample_weight), targets.ndim == 1
+        return ArrayRows(inputs, targets, on_host(sample_weight)), targets.ndim == 1
 
     def _split(self, rows: ArrayRows | RowsInParts, rng: np.random.Generator) -> tuple[ArrayRows, ArrayRows | None]:
         if isinstance(rows, RowsInParts):
@@ -542,6 +565,11 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"{old}; got {shape}."
             )
         return replace(network, negative_slope=float(self.negative_slope))
+
+
+def _is_here(device: Any) -> bool:
+    """Return whether the passes are to be made in this process."""
+    return device is None or str(device) == "cpu"
 
 
 def _can_be_written(place: Any) -> bool:

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from anmin.devices import on_host
+
 _FLOATS = [np.float64, np.float32]
 _MOST_COLUMNS_NAMED = 10
 
@@ -27,7 +29,7 @@ def is_number(value: Any, least: float = -np.inf) -> bool:
     return bool(np.isfinite(float(value))) and float(value) >= least
 
 
-def checked_inputs(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDArray:
+def checked_inputs(estimator: BaseEstimator, X: Any, *, reset: bool) -> NDArray:
     """Return X as a finite float array (N, d); with ``reset`` its columns become the estimator's.
 
     Raises
@@ -40,7 +42,7 @@ def checked_inputs(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> ND
         # search would end at another network.
         values: NDArray = validate_data(
             estimator,
-            X,
+            on_host(X),
             reset=reset,
             ensure_all_finite=False,
             ensure_min_samples=2 if reset else 1,
@@ -68,7 +70,7 @@ def checked_targets(estimator: BaseEstimator, X: NDArray, y: ArrayLike | None) -
     names = column_names(y)
     try:
         values: NDArray = check_array(
-            y, ensure_all_finite=False, ensure_2d=False, dtype=_FLOATS, order="C", input_name="y"
+            on_host(y), ensure_all_finite=False, ensure_2d=False, dtype=_FLOATS, order="C", input_name="y"
         )
     except ValueError as error:
         raise _in_plain_words("y", error) from None

@@ -43,8 +43,10 @@ class BySign(Anmin):
     degenerate. A degenerate system is solved by its singular values, raised to the floor.
     """
 
-    def solve_hidden(self, M: NDArray, c: NDArray, alpha: float, n: float) -> tuple[NDArray, Record]:
-        """Solve (M + alpha·I) a = c, formed as n·M + n·alpha·I in the precision of the solver."""
+    def solve_hidden(
+        self, M: NDArray, c: NDArray, alpha: float, n: float, device: str | None = None
+    ) -> tuple[NDArray, Record]:
+        """Solve (M + alpha·I) a = c, formed as n·M + n·alpha·I in the precision of the solver, always here."""
         system = M * n
         system[np.diag_indices_from(system)] += objective.sum_from_alpha(alpha, n)
         system, right = system.astype(self.system_dtype), (c * n).astype(self.system_dtype)

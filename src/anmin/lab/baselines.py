@@ -56,7 +56,16 @@ class Trained:
     path: list[tuple[float, ReLUNetwork]] = field(default_factory=list)
 
 
-def train(X: NDArray, y: NDArray, n_neurons: int, recipe: Recipe, seed: int, *, keep_path: bool = False) -> Trained:
+def train(
+    X: NDArray,
+    y: NDArray,
+    n_neurons: int,
+    recipe: Recipe,
+    seed: int,
+    *,
+    keep_path: bool = False,
+    device: str = "cpu",
+) -> Trained:
     """Descend on the mean squared error of Linear (no bias, the constant is an input) – ReLU – Linear, in float32.
 
     Parameters
@@ -70,6 +79,8 @@ def train(X: NDArray, y: NDArray, n_neurons: int, recipe: Recipe, seed: int, *, 
         For PyTorch's start and for the order of the rows.
     keep_path : bool, default False
         Keep the network after every epoch.
+    device : str, default "cpu"
+        Of PyTorch.
 
     Returns
     -------
@@ -83,8 +94,8 @@ def train(X: NDArray, y: NDArray, n_neurons: int, recipe: Recipe, seed: int, *, 
     """
     torch = import_torch()
     rows = len(X)
-    inputs = torch.as_tensor(np.column_stack([np.ones(rows), X]), dtype=torch.float32)
-    targets = torch.as_tensor(y, dtype=torch.float32)
+    inputs = torch.as_tensor(np.column_stack([np.ones(rows), X]), dtype=torch.float32, device=device)
+    targets = torch.as_tensor(y, dtype=torch.float32, device=device)
     # The steps are so small that a second thread costs more than it brings.
     with _one_thread(torch), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -92,12 +103,12 @@ def train(X: NDArray, y: NDArray, n_neurons: int, recipe: Recipe, seed: int, *, 
         hidden = torch.nn.Linear(inputs.shape[1], n_neurons, bias=False)
         activation = torch.nn.LeakyReLU(recipe.negative_slope) if recipe.negative_slope else torch.nn.ReLU()
         output = torch.nn.Linear(n_neurons, targets.shape[1])
-        model = torch.nn.Sequential(hidden, activation, output)
+        model = torch.nn.Sequential(hidden, activation, output).to(device)
         optimizer = _optimizer(torch, recipe, model.parameters())
         step = _step(torch, recipe, model, optimizer)
 
         def network() -> ReLUNetwork:
-            A, B, b0 = (weights.detach().numpy() for weights in (hidden.weight.T, output.weight.T, output.bias))
+            A, B, b0 = (weights.detach().cpu().numpy() for weights in (hidden.weight.T, output.weight.T, output.bias))
             return ReLUNetwork(A, B, b0, recipe.negative_slope)
 
         def training_error() -> float:
@@ -108,7 +119,7 @@ def train(X: NDArray, y: NDArray, n_neurons: int, recipe: Recipe, seed: int, *, 
         best_error = training_error() if recipe.keep_best else np.inf
         path = [(time.perf_counter() - started, best)] if keep_path else []
         for epoch in range(1, recipe.epochs + 1):
-            order = torch.randperm(rows)
+            order = torch.randperm(rows).to(device)
             shuffled = zip(inputs[order].split(recipe.batch), targets[order].split(recipe.batch), strict=True)
             for x, z in shuffled:
                 step(x, z)

@@ -11,11 +11,12 @@ from anmin.rows.scaling import Scaling
 if TYPE_CHECKING:
     from anmin.rows.dask import DaskRows
     from anmin.rows.files import CsvRows, NpyRows, ParquetRows
+    from anmin.rows.torch import TorchRows
 
 # Imported at their first use: they need what not everybody has, or what takes long to import.
-_LATER = {"CsvRows": "files", "NpyRows": "files", "ParquetRows": "files", "DaskRows": "dask"}
+_LATER = {"CsvRows": "files", "NpyRows": "files", "ParquetRows": "files", "DaskRows": "dask", "TorchRows": "torch"}
 
-__all__ = ["ArrayRows", "CsvRows", "DaskRows", "NpyRows", "ParquetRows", "Scaling"]
+__all__ = ["ArrayRows", "CsvRows", "DaskRows", "NpyRows", "ParquetRows", "Scaling", "TorchRows"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import comb
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from anmin.blas import product
 from anmin.rows.cells import SECONDS_TO_GROUP, grouped
 from anmin.rows.increments import MOST_UPDATES, seconds_by_updates, updated
 from anmin.rows.patterns import Pattern, n_words
+from anmin.rows.products import PatternProducts, seconds_of_products
 from anmin.rows.sums import (
     Sums,
     seconds_by_pairs,
@@ -117,6 +118,11 @@ class ArrayRows:
         self.n = float(len(X)) if w is None else float(w.sum())
 
     @property
+    def device(self) -> str | None:
+        """Where the passes are made, and dense systems factored; None for the processor."""
+        return None
+
+    @property
     def n_rows(self) -> int:
         """Number of rows of positive weight."""
         return self.X.shape[0]
@@ -158,6 +164,19 @@ class ArrayRows:
             return self._of_sums(sums, pattern, flips=flips)
         return self._fresh_statistics(pattern, negative_slope, earlier, flips, *A.shape)
 
+    def products(
+        self,
+        A: NDArray,
+        negative_slope: float = 0.0,
+        since: PatternProducts | None = None,
+        tried: OutputStatistics | None = None,
+    ) -> PatternProducts:
+        """Return the products at the pattern of hidden weights A (p, h), which take no heavy pass.
+
+        ``since`` and ``tried`` are as for :meth:`statistics`.
+        """
+        return PatternProducts.at(self, A, negative_slope, since, tried)
+
     def pattern(self, A: NDArray, tried: OutputStatistics | None = None) -> Pattern:
         """Return the pattern at hidden weights A (p, h); ``tried`` may be output-layer sums of these rows at A."""
         return self._found(A, tried).pattern
@@ -198,6 +217,10 @@ class ArrayRows:
         most = sum(comb(h, k) for k in range(min(d, h, 4) + 1)) if d <= 4 else self.n_rows
         return min(self._seconds_by_rows(d + 1, h), self._seconds_by_cells(min(most, self.n_rows), d + 1, h))
 
+    def seconds_of_products(self, n_neurons: int) -> float:
+        """Return about how long one product with the Jacobian takes on one core."""
+        return seconds_of_products(self.n_features, n_neurons, self.n_outputs, self.n_rows)
+
     def _seconds_by_rows(self, p: int, h: int) -> float:
         return min(seconds_by_pairs(self.n_rows, p, h), seconds_by_product(self.n_rows, p, h))
 
@@ -233,9 +256,16 @@ class ArrayRows:
             pattern = replace(pattern, n_cells=known)
         cheaper = "pairs" if seconds_by_pairs(self.n_rows, p, h) < seconds_by_product(self.n_rows, p, h) else "product"
         way = self.passes if self.passes in ("pairs", "product") else cheaper
-        make = sums_of_rows if way == "pairs" else sums_by_product
-        sums = make(self.X, self.Y, self._weights, pattern.bits, h, negative_slope, self.block_rows)
-        return self._of_sums(sums, pattern, flips=flips)
+        make = self._pair_sums if way == "pairs" else self._product_sums
+        return self._of_sums(make(pattern, negative_slope), pattern, flips=flips)
+
+    def _pair_sums(self, pattern: Pattern, negative_slope: float) -> Sums:
+        X, Y, w, h = self.X, self.Y, self._weights, pattern.n_neurons
+        return sums_of_rows(X, Y, w, pattern.bits, h, negative_slope, self.block_rows)
+
+    def _product_sums(self, pattern: Pattern, negative_slope: float) -> Sums:
+        X, Y, w, h = self.X, self.Y, self._weights, pattern.n_neurons
+        return sums_by_product(X, Y, w, pattern.bits, h, negative_slope, self.block_rows)
 
     def _of_sums(
         self, sums: Sums, pattern: Pattern, active: NDArray | None = None, flips: int = 0
@@ -303,7 +333,14 @@ class ArrayRows:
 
     def subset(self, index: NDArray) -> ArrayRows:
         """Return the rows of these indices, with their weights."""
-        return ArrayRows(self.X[index], self.Y[index], None if self.w is None else self.w[index], **self._options)
+        w = None if self.w is None else self.w[index]
+        return type(self)(self.X[index], self.Y[index], w, **self._options)
+
+    def on(self, device: Any) -> ArrayRows:
+        """Return these rows as :class:`anmin.rows.TorchRows` on a device, or on several."""
+        from anmin.rows.torch import TorchRows
+
+        return TorchRows(self.X, self.Y, self.w, device=device, block_rows=self.block_rows)
 
     def standardized(
         self,
@@ -316,7 +353,7 @@ class ArrayRows:
         """Return new rows ((X − x_mean)/x_scale, (y − y_mean)/y_scale), computed in float64 and kept as ``dtype``."""
         X = ((self.X - x_mean) / x_scale).astype(dtype, copy=False)
         Y = ((self.Y - y_mean) / y_scale).astype(dtype, copy=False)
-        return ArrayRows(X, Y, self.w, **self._options)
+        return type(self)(X, Y, self.w, **self._options)
 
     @cached_property
     def _totals(self) -> dict:
@@ -325,7 +362,7 @@ class ArrayRows:
         return {"n": self.n, "y_sum": wY.sum(axis=0), "y_square": np.einsum("ic,ic->c", wY, Y)}
 
     @property
-    def _options(self) -> dict:
+    def _options(self) -> dict[str, Any]:
         return {"block_rows": self.block_rows, "passes": self.passes}
 
     @cached_property

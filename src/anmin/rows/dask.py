@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.network import ReLUNetwork
 from anmin.rows.parts import Affine, Part, RowsInParts, RowsLostError
 from anmin.statistics import PatternStatistics
 
@@ -27,8 +28,8 @@ class DaskRows(RowsInParts):
     ----------
     X : Dask array of shape (N, d), or Dask data frame
         Inputs. Of a data frame, all columns but those named for other uses.
-    y : Dask array of shape (N,) or (N, c), or name or names of columns
-    sample_weight : Dask array of shape (N,), or name of a column, optional
+    y : Dask array of shape (N,) or (N, c), data frame or series, or name or names of columns of X
+    sample_weight : Dask array of shape (N,) or series, or name of a column of X, optional
     client : distributed.Client, optional
         By default the one in use, if there is one.
 
@@ -108,6 +109,46 @@ class DaskRows(RowsInParts):
             if self._client is None:
                 return list(dask.compute(*values, scheduler="threads"))
             return self._client.gather(self._client.compute(values))
+
+
+def is_dask(values: Any) -> bool:
+    """Return whether the values are a Dask array, data frame or series; Dask need not be installed to ask."""
+    return type(values).__module__.split(".")[0] in ("dask", "dask_expr") and hasattr(values, "to_delayed")
+
+
+def predicted(network: ReLUNetwork, X: Any, feature_names: Sequence[str], *, one_dimension: bool) -> Any:
+    """Return predictions for a Dask array (N, d) or data frame as a Dask array, not computed yet.
+
+    Parameters
+    ----------
+    network : ReLUNetwork
+    X : Dask array or data frame
+        Of a frame the columns of these names are taken, or all, in their order, if there are no names.
+    feature_names : sequence of str
+    one_dimension : bool
+        Whether the predictions are to be (N,) instead of (N, c).
+
+    Raises
+    ------
+    ValueError
+        If X has not the columns that the network takes.
+    """
+    if hasattr(X, "to_dask_array"):
+        missing = [name for name in feature_names if name not in X.columns]
+        if missing:
+            raise ValueError(f"X has no column {missing[0]!r}; it has {', '.join(map(str, X.columns))}.")
+        X = (X[list(feature_names)] if feature_names else X).to_dask_array()
+    if X.ndim != 2 or X.shape[1] != network.n_features:
+        raise ValueError(f"X must have {network.n_features} columns, as in the fit; got shape {X.shape}.")
+    X = X if X.numblocks[1] == 1 else X.rechunk({1: -1})
+    if one_dimension:
+        return X.map_blocks(_predicted_one, network, drop_axis=1, dtype=float, meta=np.empty(0))
+    chunks = (X.chunks[0], (network.n_outputs,))
+    return X.map_blocks(network.predict, chunks=chunks, dtype=float, meta=np.empty((0, 0)))
+
+
+def _predicted_one(X: NDArray, network: ReLUNetwork) -> NDArray:
+    return network.predict(X)[:, 0]
 
 
 def require_dask() -> Any:
@@ -204,18 +245,28 @@ def _check_shapes(shapes: Sequence[tuple[int, int, int, int, int]]) -> None:
 
 def _of_frame(frame: Any, y: Any, sample_weight: Any) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], list]:
     columns = [str(name) for name in frame.columns]
-    if not isinstance(y, str) and not (isinstance(y, Sequence) and all(isinstance(name, str) for name in y)):
-        raise ValueError("The targets of a data frame must be named: y is the name of a column, or several.")
-    targets = (y,) if isinstance(y, str) else tuple(y)
-    used = targets if sample_weight is None else (*targets, sample_weight)
+    apart = is_dask(y)  # not columns of the frame
+    if not (apart or isinstance(y, str) or (isinstance(y, Sequence) and all(isinstance(name, str) for name in y))):
+        raise ValueError(
+            "The targets of a data frame must be Dask values too, or named: y is the name of a column, or several."
+        )
+    targets = _names_of_targets(y) if apart else (y,) if isinstance(y, str) else tuple(y)
+    weights = (sample_weight,) if isinstance(sample_weight, str) else ()
+    used = weights if apart else (*targets, *weights)
     missing = [name for name in used if name not in columns]
     if missing:
         raise ValueError(f"The data frame has no column {missing[0]!r}; it has {', '.join(columns)}.")
     features = tuple(name for name in columns if name not in used)
     if not features or not targets:
         raise ValueError(f"At least one target and one input are needed; the columns are {', '.join(columns)}.")
-    arrays = [frame[list(features)], frame[list(targets)], None if sample_weight is None else frame[[sample_weight]]]
-    return (features, targets), arrays
+    arrays = [frame[list(features)], y if apart else frame[list(targets)]]
+    return (features, targets), [*arrays, frame[list(weights)] if weights else sample_weight]
+
+
+def _names_of_targets(y: Any) -> tuple[str, ...]:
+    names = list(y.columns) if hasattr(y, "columns") else [y.name if hasattr(y, "to_dask_array") else None]
+    width = y.shape[1] if not hasattr(y, "to_dask_array") and y.ndim == 2 else len(names)
+    return tuple(map(str, names)) if None not in names else tuple(f"y{k}" for k in range(width))
 
 
 def _row_blocks(array: Any) -> list:

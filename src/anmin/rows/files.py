@@ -62,9 +62,11 @@ class FileRows(RowsInParts):
         return total
 
     def inputs(self) -> Iterator[NDArray]:
-        """Yield the inputs (n, d) part by part, in the units of the files."""
+        """Yield the inputs (n, d) part by part, in the units of the files; raise ValueError if these have changed."""
+        self._check_unchanged()
         for part in ahead(self._parts()):
             yield part.X
+        self._check_unchanged()
 
     def _stamped(self) -> list[tuple[Path, int, int]]:
         try:
@@ -79,7 +81,7 @@ class FileRows(RowsInParts):
         changed = [path for path, *rest in now if (path, *rest) not in self._stamps]
         gone = [path for path, *_ in self._stamps if path not in [other for other, *_ in now]]
         what = f"{changed[0]} has changed" if changed else f"{gone[0]} is no longer there"
-        raise ValueError(f"{what} since the fit began; fit again, to files that stay as they are.")
+        raise ValueError(f"{what} since these rows were first read; read them anew, from files that stay as they are.")
 
 
 class TableRows(FileRows):

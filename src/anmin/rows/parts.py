@@ -33,20 +33,25 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """The maps x -> (x − x_mean)/x_scale and y -> (y − y_mean)/y_scale under which parts are seen, as ``dtype``."""
+    """The maps x -> (x − x_mean)/x_scale and y -> (y − y_mean)/y_scale under which parts are seen, as ``dtype``.
+
+    Passes over a part are made on the ``device``, where one is given.
+    """
 
     x_mean: NDArray
     x_scale: NDArray
     y_mean: NDArray
     y_scale: NDArray
     dtype: Any
+    device: Any = None
 
     def rows(self, part: Part) -> ArrayRows | None:
         """Return the rows of a part, or None if none has a positive weight."""
         if not len(part.X) or (part.w is not None and not part.w.any()):
             return None
         rows = ArrayRows(part.X, part.Y, part.w)
-        return rows.standardized(self.x_mean, self.x_scale, self.y_mean, self.y_scale, self.dtype)
+        rows = rows.standardized(self.x_mean, self.x_scale, self.y_mean, self.y_scale, self.dtype)
+        return rows if self.device is None else rows.on(self.device)
 
     def followed_by(self, x_mean: NDArray, x_scale: NDArray, y_mean: NDArray, y_scale: NDArray, dtype: Any) -> Affine:
         """Return this map with another after it."""
@@ -56,6 +61,7 @@ class Affine:
             self.y_mean + self.y_scale * y_mean,
             self.y_scale * y_scale,
             dtype,
+            self.device,
         )
 
 
@@ -306,6 +312,12 @@ class RowsInParts(ABC):
         """Yield the inputs (n, d) of all rows part by part, as they are read."""
 
     @property
+    def device(self) -> str | None:
+        """Where the passes are made, of several devices the first; None for the processor."""
+        device = self._seen.device
+        return device if device is None or isinstance(device, str) else str(device[0])
+
+    @property
     def n(self) -> float:
         """Sum of the row weights."""
         return self.survey.x.n
@@ -369,9 +381,16 @@ class RowsInParts(ABC):
         self, x_mean: NDArray, x_scale: NDArray, y_mean: NDArray, y_scale: NDArray, dtype: Any = np.float64
     ) -> Self:
         """Return the same rows seen as ((X − x_mean)/x_scale, (y − y_mean)/y_scale), computed in float64."""
+        return self._seen_as(self._seen.followed_by(x_mean, x_scale, y_mean, y_scale, dtype))
+
+    def on(self, device: Any) -> Self:
+        """Return the same rows with passes made part by part on a device of PyTorch, or on several."""
+        return self._seen_as(replace(self._seen, device=device))
+
+    def _seen_as(self, seen: Affine) -> Self:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._seen = self._seen.followed_by(x_mean, x_scale, y_mean, y_scale, dtype)
+        other._seen = seen
         return other
 
 

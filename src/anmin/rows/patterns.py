@@ -41,22 +41,22 @@ class Pattern:
 
     def of_neurons(self, index: NDArray) -> Pattern:
         """Return the pattern of the neurons of these numbers alone."""
-        on = np.unpackbits(_bytes(self.bits), axis=1, count=self.n_neurons, bitorder="little")
+        on = np.unpackbits(octets(self.bits), axis=1, count=self.n_neurons, bitorder="little")
         return Pattern(packed(on[:, index]), len(index), self.updates)
 
 
 def active(bits: NDArray, n_neurons: int, counts: NDArray | None = None) -> NDArray:
     """Return how often each neuron is active, shape (h,), where the patterns (m,) occur ``counts`` times, or once."""
-    found = [np.bincount(column, counts, minlength=256) @ _BITS_OF_BYTES for column in _bytes(bits).T]
+    found = [np.bincount(column, counts, minlength=256) @ _BITS_OF_BYTES for column in octets(bits).T]
     return np.rint(np.concatenate(found)[:n_neurons]).astype(np.int64)
 
 
 def packed(on: NDArray) -> NDArray:
     """Return booleans (N, h) as bits (N, ceil(h/64))."""
     n, h = on.shape
-    octets = np.zeros((n, 8 * n_words(h)), dtype=np.uint8)
-    octets[:, : (h + 7) // 8] = np.packbits(on, axis=1, bitorder="little")
-    return octets.view("<u8").astype(np.uint64, copy=False)
+    found = np.zeros((n, 8 * n_words(h)), dtype=np.uint8)
+    found[:, : (h + 7) // 8] = np.packbits(on, axis=1, bitorder="little")
+    return found.view("<u8").astype(np.uint64, copy=False)
 
 
 def n_words(n_neurons: int) -> int:
@@ -70,5 +70,6 @@ def gates_of_octets(negative_slope: float) -> NDArray:
     return np.where(_BITS_OF_BYTES == 1, 1.0, negative_slope)
 
 
-def _bytes(bits: NDArray) -> NDArray:
+def octets(bits: NDArray) -> NDArray:
+    """Return bits (N, words) as bytes (N, 8·words), of eight neurons each, the first in the lowest bit."""
     return bits.astype("<u8", copy=False).view(np.uint8)

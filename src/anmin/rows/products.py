@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anmin.blas import product
-from anmin.rows.arrays import ArrayRows
 from anmin.rows.gated import MOST_COLUMNS, through
 from anmin.rows.patterns import Pattern, n_words
 from anmin.rows.sums import ADDITION, MULTIPLICATION, gated, gates_of
 from anmin.statistics import OutputStatistics
 from anmin.threads import in_threads, n_threads
+
+if TYPE_CHECKING:
+    from anmin.rows.arrays import ArrayRows
 
 #: Entries of a block of rows × neurons: what a core's cache holds.
 BLOCK_ENTRIES = 2**18
@@ -85,7 +87,7 @@ class PatternProducts:
         negative_slope: float = 0.0,
         since: PatternProducts | None = None,
         tried: OutputStatistics | None = None,
-    ) -> PatternProducts:
+    ) -> Self:
         """Return the products at the pattern of hidden weights A (p, h).
 
         The entries that differ from those of ``since``, earlier products of the same rows, are counted in ``flips``.
@@ -95,9 +97,8 @@ class PatternProducts:
         pattern = rows.pattern(A, sums)
         comparable = since is not None and since.pattern.bits.shape == pattern.bits.shape
         flips = pattern.flips(since.pattern) if since is not None and comparable else 0
-        shape = rows.n_features, A.shape[1], rows.n_outputs, rows.n_rows
         products = cls(rows, A, negative_slope, sums, pattern.active(), flips, pattern)
-        return replace(products, kept=products._activations()) if _kept_bytes(*shape) else products
+        return replace(products, kept=products._activations()) if products._keeps_activations else products
 
     def output(self, A: NDArray) -> OutputStatistics:
         """Return the output-layer sums at weights whose columns are those of ``self.A`` times positive factors."""
@@ -105,7 +106,7 @@ class PatternProducts:
         sums = self.sums
         return replace(sums, gram=sums.gram * t[:, None] * t, sums=sums.sums * t, cross=sums.cross * t[:, None])
 
-    def of_neurons(self, index: NDArray) -> PatternProducts:
+    def of_neurons(self, index: NDArray) -> Self:
         """Return the products of the neurons of these numbers alone."""
         sums = replace(
             self.sums,
@@ -211,6 +212,11 @@ class PatternProducts:
     @property
     def _by_codes(self) -> bool:
         return by_codes(self.rows.n_features, self.rows.n_outputs)
+
+    @property
+    def _keeps_activations(self) -> bool:
+        rows = self.rows
+        return _kept_bytes(rows.n_features, self.A.shape[1], rows.n_outputs, rows.n_rows) > 0
 
     def _gated(self, Z: NDArray, block: _Block) -> NDArray:
         return gated(Z, self.pattern.bits, block.place, self.negative_slope)

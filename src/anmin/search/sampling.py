@@ -12,6 +12,7 @@ from anmin.history import Record, Status
 from anmin.network import ReLUNetwork
 from anmin.rows.parts import RowsInParts, RowsLostError
 from anmin.search.recombination import Recombining
+from anmin.solvers.levenberg_marquardt import GIVEN_UP
 from anmin.solvers.loop import Solution, check_solvable, solve
 from anmin.solvers.problem import Problem, Solver
 from anmin.solvers.varpro import VarPro
@@ -88,7 +89,9 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
         return solution.with_status(Status.ROWS_LOST)
     if stopped and last.status is not Status.INTERRUPTED:
         last = last.with_status(solution.status)
-    elif last.status is Status.STOPPED and rows.passes - earlier > MOST_PASSES - _TRIALS:
+    elif last.history[-1].branch == GIVEN_UP or (
+        last.status is Status.STOPPED and rows.passes - earlier > MOST_PASSES - _TRIALS
+    ):
         last = last.with_status(Status.SCHEDULE_DONE)
     return solution.followed_by(last, other_rows=True)
 

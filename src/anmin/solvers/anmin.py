@@ -83,15 +83,20 @@ class Anmin:
         assert isinstance(statistics, PatternStatistics)
         h, p = statistics.s.shape
         M, c = hidden_system(statistics, network.B, network.b0)
-        a, record = self.solve_hidden(M, c, problem.alpha, statistics.n)
+        a, record = self.solve_hidden(M, c, problem.alpha, statistics.n, problem.rows.device)
         if not np.isfinite(a).all():
             return replace(state, loss=np.nan, record=record)
         A = a.reshape(h, p).T
         frozen_loss = statistics.output(A).loss(A, network.B, network.b0, problem.alpha)
         return self._at(problem, A, statistics, replace(record, frozen_loss=frozen_loss))
 
-    def solve_hidden(self, M: NDArray, c: NDArray, alpha: float, n: float) -> tuple[NDArray, Record]:
-        """Solve (M + alpha·I) a = c and report log-determinant, condition number and branch. M is overwritten."""
+    def solve_hidden(
+        self, M: NDArray, c: NDArray, alpha: float, n: float, device: str | None = None
+    ) -> tuple[NDArray, Record]:
+        """Solve (M + alpha·I) a = c and report log-determinant, condition number and branch. M is overwritten.
+
+        A large matrix is factored on the ``device``, where one is given.
+        """
         scale = n if self.penalty_scaling == "sum" else 1.0
         if self.penalty_scaling == "sum":
             M *= scale
@@ -103,7 +108,7 @@ class Anmin:
         if not np.isfinite(norm):
             return np.full(len(c), np.nan), Record(branch="not finite")
         log_determinant = np.nan
-        U = cholesky(M.copy())
+        U = cholesky(M.copy(), device)
         if U is not None:
             log_determinant = 2 * float(np.log(np.diagonal(U).astype(np.float64)).sum())
             regular = log_determinant > self.log_determinant_threshold

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from numpy.typing import NDArray
 
-from anmin.rows.products import PatternProducts, seconds_of_products
+from anmin.rows.products import PatternProducts
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState
 from anmin.solvers.matrix_free import MatrixFree
 from anmin.solvers.problem import PatternSums, Problem, State
@@ -103,5 +103,5 @@ class Hybrid(LevenbergMarquardt):
         """Return whether a step without the matrix takes less than half of the time of one with it."""
         rows, h = problem.rows, problem.n_neurons
         k = h * (rows.n_features + 1)
-        rough = 2 * _PRODUCTS * seconds_of_products(rows.n_features, h, rows.n_outputs, rows.n_rows)
+        rough = 2 * _PRODUCTS * rows.seconds_of_products(h)
         return _MUCH_CHEAPER * (_OVERHEAD + rough) < rows.seconds_of_statistics(h) + _FACTORISATION * k**3

@@ -16,6 +16,8 @@ from anmin.solvers.systems import output_layer
 from anmin.statistics import OutputStatistics, PatternStatistics
 
 LEAST_DAMPING, MOST_DAMPING = 1e-12, 1e12
+#: What an iteration says that has tried as many dampings as it may, none of which lowered the loss.
+GIVEN_UP = "no step"
 LEAST_GAIN = 1e-4  # of a step that is taken: actual over predicted decrease of the loss
 
 
@@ -174,10 +176,10 @@ class LevenbergMarquardt(ABC):
                     # Rounding may differ between the passes; a loss that did not fall by the second was no step.
                     return taken if taken.loss < state.loss else self._settled(state, optimality)
             damping, growth = damping * growth, growth * 2
-        return self._settled(state, optimality)
+        return self._settled(state, optimality, "settled" if damping > MOST_DAMPING else GIVEN_UP)
 
-    def _settled(self, state: VarProState, optimality: float) -> VarProState:
-        record = replace(state.record, optimality=optimality, pattern_changes=0, branch="settled")
+    def _settled(self, state: VarProState, optimality: float, branch: str = "settled") -> VarProState:
+        record = replace(state.record, optimality=optimality, pattern_changes=0, branch=branch)
         return replace(state, record=record, settled=True)
 
     def _at(self, problem: Problem, A: NDArray, statistics: PatternSums, record: Record, damping: float) -> VarProState:

@@ -116,7 +116,7 @@ class MatrixFree(LevenbergMarquardt):
     ) -> PatternProducts:
         """Return the products at hidden weights A (p, h): a light pass."""
         assert since is None or isinstance(since, PatternProducts)
-        return PatternProducts.at(problem.rows, A, problem.negative_slope, since, tried)
+        return problem.rows.products(A, problem.negative_slope, since, tried)
 
     def step(self, problem: Problem, state: State) -> VarProState:
         """Return the state after one step that lowers the loss, or the same one, settled, if there is none."""

@@ -60,21 +60,26 @@ class VarPro(LevenbergMarquardt):
         assert isinstance(state.statistics, PatternStatistics)
         network = state.network
         M, gradient = projected_system(state.statistics, network.A, network.B, network.b0, problem.alpha)
-        return self.damped_step(problem, state, DenseSystem(M, gradient, floored(np.diagonal(M).copy())))
+        system = DenseSystem(M, gradient, floored(np.diagonal(M).copy()), problem.rows.device)
+        return self.damped_step(problem, state, system)
 
 
 @dataclass(frozen=True, eq=False)
 class DenseSystem:
-    """The projected Gauss–Newton matrix M (h·p, h·p), formed, half the gradient, and the diagonal of M."""
+    """The projected Gauss–Newton matrix M (h·p, h·p), formed, half the gradient, and the diagonal of M.
+
+    It is factored on the ``device``, where one is given.
+    """
 
     M: NDArray
     gradient: NDArray
     diagonal: NDArray
+    device: str | None = None
     products: ClassVar[int] = 0
 
     def solve(self, damping: float) -> NDArray | None:
         """Solve (M + damping·diag) δ = −gradient; None where the matrix is not positive definite to rounding."""
         damped = self.M.copy()
         damped[np.diag_indices_from(damped)] += damping * self.diagonal
-        U = cholesky(damped)
+        U = cholesky(damped, self.device)
         return None if U is None else cholesky_solve(U, -self.gradient)
