@@ -137,7 +137,7 @@ def without_relevance() -> Iterator[None]:
         # The estimator may ask for relevances by name, so a default would not do.
         return choose(*arguments, **{**options, "relevance": False})
 
-    with replaced(equal, "anmin.estimators.choose_alpha"):
+    with replaced(equal, "anmin.fitting.choose_alpha"):
         yield
 
 

@@ -131,6 +131,7 @@ class Frozen:
 
     sums: PatternStatistics
     n_rows: int
+    device: str | None = None
 
     def statistics(self, *_: Any) -> PatternStatistics:
         """Return the sums."""

@@ -231,11 +231,11 @@ def test_same_seed_same_bits():
 def test_weights_that_are_not_finite_end_the_solve_with_the_best_network(monkeypatch):
     original, calls = Anmin.solve_hidden, []
 
-    def failing(self, M, c, alpha, n):
+    def failing(self, M, c, alpha, n, device=None):
         calls.append(1)
         if len(calls) == 3:
             return np.full(len(c), np.nan), Record(branch="not finite")
-        return original(self, M, c, alpha, n)
+        return original(self, M, c, alpha, n, device)
 
     monkeypatch.setattr(Anmin, "solve_hidden", failing)
     solution = run(CASES[0])

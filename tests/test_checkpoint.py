@@ -439,7 +439,7 @@ def test_a_full_disk_warns_once_and_the_last_good_checkpoint_stays(tmp_path, mon
 def no_work(monkeypatch):
     """Fail if a fit begins."""
     for name in ("choose_alpha", "solve_with_restarts", "solve_chosen"):
-        monkeypatch.setattr(f"anmin.estimators.{name}", lambda *_, **__: pytest.fail("work began"))
+        monkeypatch.setattr(f"anmin.fitting.{name}", lambda *_, **__: pytest.fail("work began"))
 
 
 @pytest.mark.usefixtures("no_work")

@@ -209,7 +209,7 @@ def test_warm_start_continues_from_the_last_network(diabetes, monkeypatch):
         model.fit(X, y)
     assert model.history_["loss"][0] == pytest.approx(first, rel=1e-6)
     assert model.loss_ <= first * (1 + 1e-6)
-    monkeypatch.setattr("anmin.estimators.choose_alpha", lambda *_, **__: pytest.fail("work began"))
+    monkeypatch.setattr("anmin.fitting.choose_alpha", lambda *_, **__: pytest.fail("work began"))
     with pytest.raises(ValueError, match="warm_start=True needs"):
         model.set_params(n_neurons=4).fit(X, y)
 

@@ -19,7 +19,7 @@ EXTRAS = [
 
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
-    {"objective", "atomic", "blas", "codec", "interrupts", "validation"},
+    {"objective", "losses", "atomic", "devices", "blas", "codec", "interrupts", "validation"},
     {"threads", "rows.kernels"},
     {"statistics", "network", "history"},
     {"datasets"},
@@ -29,8 +29,10 @@ LAYERS = [
     {"influence"},
     {"selection", "streaming"},
     {"checkpoint"},
+    {"generalised"},
     {"progress"},
-    {"estimators"},
+    {"fitting"},
+    {"estimators", "classifier"},
     {"path"},
     {"inspection"},
     {"lab"},

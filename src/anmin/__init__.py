@@ -6,15 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ReLUNetwork", "ReLURegressor", "alpha_path", "datasets", "inspection", "rows", "solvers"]
+__all__ = ["ReLUClassifier", "ReLUNetwork", "ReLURegressor", "alpha_path", "datasets", "inspection", "rows", "solvers"]
 
 if TYPE_CHECKING:
     from anmin import datasets, inspection, rows, solvers
+    from anmin.classifier import ReLUClassifier
     from anmin.estimators import ReLURegressor
     from anmin.network import ReLUNetwork
     from anmin.path import alpha_path
 
-_HOMES = {"ReLURegressor": "anmin.estimators", "ReLUNetwork": "anmin.network", "alpha_path": "anmin.path"}
+_HOMES = {
+    "ReLUClassifier": "anmin.classifier",
+    "ReLURegressor": "anmin.estimators",
+    "ReLUNetwork": "anmin.network",
+    "alpha_path": "anmin.path",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ from anmin import __version__
 from anmin.atomic import held_alone, remove_leftovers, written_atomically
 from anmin.codec import Decoder, Encoder
 from anmin.history import History, Record, Status
+from anmin.losses import Huber, Logistic, Poisson, Quantile, Softmax
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows, Found
 from anmin.rows.parts import RowsInParts
@@ -33,6 +34,7 @@ from anmin.rows.patterns import Pattern
 from anmin.rows.products import PatternProducts
 from anmin.rows.torch import TorchProducts
 from anmin.search.recombination import Member, Recombining, RecombiningState
+from anmin.search.reweighted import Activity, Reweighted, ReweightedState
 from anmin.selection import Choice
 from anmin.solvers import AltMin, Anmin, Hybrid, MatrixFree, Problem, Solver, VarPro
 from anmin.solvers.levenberg_marquardt import VarProState
@@ -48,8 +50,9 @@ _SELDOM = 20
 _FORMAT = "anmin.checkpoint"
 #: All that a checkpoint may hold besides numbers, texts, arrays, tuples, lists, sets and dicts.
 CLASSES = (
-    *(Anmin, AltMin, VarPro, MatrixFree, Hybrid, Recombining),
-    *(State, VarProState, RecombiningState, Member, Kept, Kronecker, Blocks, Nystrom),
+    *(Anmin, AltMin, VarPro, MatrixFree, Hybrid, Recombining, Reweighted),
+    *(Quantile, Huber, Poisson, Logistic, Softmax),
+    *(State, VarProState, RecombiningState, ReweightedState, Activity, Member, Kept, Kronecker, Blocks, Nystrom),
     *(PatternStatistics, OutputStatistics, PatternProducts, TorchProducts, Pattern, Found),
     *(ReLUNetwork, Record, History, Status, Solution, Progress, Choice),
 )

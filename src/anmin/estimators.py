@@ -4,59 +4,36 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
-from anmin.devices import checked_devices, device_of, on_host
-from anmin.history import History, Record, Status
-from anmin.interrupts import termination_interrupts
-from anmin.network import ReLUNetwork, check_negative_slope
-from anmin.objective import alpha_from_sum
-from anmin.rows import ArrayRows, Scaling
+from anmin.devices import device_of, on_host
+from anmin.fitting import BaseReLU, is_here
+from anmin.history import History
+from anmin.losses import Huber, Loss, Poisson, Quantile
+from anmin.rows import ArrayRows
 from anmin.rows.dask import DaskRows, is_dask, predicted
 from anmin.rows.parts import RowsInParts
-from anmin.search import Recombining, automatic_solver, solve_with_restarts
-from anmin.search.sampling import check_final, fitted_to_all, sampled
-from anmin.selection import Choice, choose_alpha, solve_chosen
-from anmin.solvers import SOLVERS, Problem, Solution, Solver
-from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
-from anmin.solvers.loop import check_solvable
+from anmin.solvers import Solver
 from anmin.streaming import updated
-from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
-
-if TYPE_CHECKING:
-    from anmin.progress import ProgressBar
-
-_PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
-_SHARE_OF_SAMPLE = 0.7  # of the time for a fit to rows that are not in memory
-# What a fit that goes on from a checkpoint may have different; the seed is compared apart from the settings.
-_OF_ONE_RUN = {"max_iter", "max_time", "warm_start", "checkpoint", "callbacks", "verbose", "random_state"}
-_WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.ROWS_LOST, Status.NOT_FINITE}
+from anmin.validation import checked_inputs, checked_targets, column_names, is_number
 
 
-class _Fitted(NamedTuple):
-    """What a fit comes to: the loss and the penalty are in the coordinates of the scaling."""
-
-    scaling: Scaling
-    relevance: NDArray
-    alpha: float
-    solution: Solution
+def _by_squares(estimator: ReLURegressor) -> bool:
+    """Return whether the loss is the squared error, or raise AttributeError: rows add up under no other."""
+    if estimator.loss != "squared":
+        raise AttributeError(f"Rows are added and taken away with loss='squared' only; got {estimator.loss!r}.")
+    return True
 
 
-class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
     """Regression by a two-layer ReLU network whose weights are solved for.
 
     The network f(x) = σ((1, x)ᵀ A) B + b0, σ(t) = max(t, 0) + negative_slope · min(t, 0), minimises
@@ -128,6 +105,15 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         1 or more shows a progress bar if the fit takes longer than a second.
     random_state : int, RandomState instance or None, default None
         Source of the random starts and of the held-out rows.
+    loss : {"squared", "absolute", "huber", "quantile", "poisson"} or loss object, default "squared"
+        What is minimised, ℓ in (1/n) Σ_i w_i ℓ(y_i, f(x_i)) + alpha·‖θ‖². "absolute" is Σ_k |y_k − f_k|, whose minimum
+        is the median; "quantile" the pinball loss, whose minimum is the ``quantile``; "huber" is quadratic for small
+        and absolute for large errors (:class:`anmin.losses.Huber`, which may be given with its ``delta``); "poisson"
+        takes counts, and predictions are rates, exp(f). Others than "squared" are lowered by weighted least squares,
+        again and again (:class:`anmin.search.reweighted.Reweighted`), the first four from a fit by the squared error.
+        They need rows in memory.
+    quantile : float in (0, 1), default 0.5
+        With ``loss="quantile"``.
 
     Attributes
     ----------
@@ -189,6 +175,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         callbacks: Callable | Sequence[Callable] | None = None,
         verbose: int = 0,
         random_state: Any = None,
+        loss: str | Loss = "squared",
+        quantile: float = 0.5,
     ) -> None:
         self.n_neurons = n_neurons
         self.solver = solver
@@ -208,6 +196,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
+        self.loss = loss
+        self.quantile = quantile
 
     def fit(
         self,
@@ -244,127 +234,20 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If a device needs PyTorch, or rows need Dask, which is not installed.
         """
         begun = time.perf_counter()
-        solver = self._check_settings()
+        loss = self._loss()
+        solver = self._check_settings(loss)
         rows, y_is_1d = self._rows(X, y, sample_weight)
+        if loss is not None:
+            self._check_rows(rows)
         if isinstance(rows, RowsInParts):
             output_names = None if rows.column_names is None else rows.column_names[1]
         else:
             output_names = column_names(y)
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        previous = self._previous_network(rows)
-        with ExitStack() as stack:
-            checkpoint: Checkpoint | None = None
-            if self.checkpoint is not None:
-                stack.enter_context(termination_interrupts())
-                checkpoint = stack.enter_context(self._opened_checkpoint(rows, seed, begun))
-                seed, begun = checkpoint.seed, checkpoint.begun
-                previous = remembered(checkpoint, "start", lambda: previous)
-            bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
-            fitted = self._fitted(rows, solver, np.random.default_rng(seed), previous, begun, bar, checkpoint)
-        solution = fitted.solution
-        names = getattr(self, "feature_names_in_", None)
-        self._set_fitted(
-            replace(
-                fitted.scaling.fold(solution.network),
-                feature_names=None if names is None else tuple(names),
-                output_names=output_names,
-            )
-        )
+        self._fit_rows(rows, solver, loss, output_names, begun)
         self._y_is_1d = y_is_1d
-        self.scaling_ = fitted.scaling
-        self.relevance_ = fitted.relevance
-        self.alpha_ = fitted.alpha
-        self.loss_ = solution.loss
-        self.n_iter_ = solution.n_iter
-        self.history_ = solution.history
-        self.status_ = solution.status
-        self._sums = solution.sums
-        if solution.status in _WORTH_A_WARNING:
-            warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=2)
         return self
 
-    def _fitted(
-        self,
-        rows: ArrayRows | RowsInParts,
-        solver: Solver,
-        rng: np.random.Generator,
-        previous: ReLUNetwork | None,
-        begun: float,
-        bar: ProgressBar | None,
-        checkpoint: Checkpoint | None,
-    ) -> _Fitted:
-        rows, held_out = self._split(rows, rng)
-        scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
-        whole = Problem(
-            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
-        )
-        problem = sampled(whole)
-        if isinstance(self.solver, str) and self.solver == "auto":
-            # Remembered, because it depends on the memory that is free.
-            solver = remembered(checkpoint, "solver", lambda: automatic_solver(problem, recombine=self.relocate))
-        elif isinstance(solver, LevenbergMarquardt):
-            solver = Recombining(solver, recombine=self.relocate)
-        if not isinstance(solver, Recombining):
-            problem = whole  # the method of a paper is that of all rows
-        by_sample = problem is not whole
-        if by_sample:
-            check_final(whole, solver)
-        choice: Choice | None = None
-        if self.alpha == "auto" and isinstance(solver, Recombining):
-            check_solvable(problem, solver)
-            deadline = None if self.max_time is None else begun + self.max_time
-            choice, checkpoint = self._choice(problem, solver.inner, rng, deadline, bar, checkpoint)
-            scaling = scaling.emphasised(choice.relevance)
-            whole = replace(whole, rows=scaling.apply(rows, self.dtype))
-            problem = sampled(whole)
-        callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
-        if bar is not None:
-            callbacks.append(bar)
-        share = _SHARE_OF_SAMPLE if by_sample else 1.0
-        common: dict[str, Any] = {"callbacks": callbacks, "begun": begun, "checkpoint": checkpoint}
-        conditions = common | {
-            "start": None if previous is None else scaling.unfold(previous),
-            "max_iter": self.max_iter,
-            "tol": self.tol,
-            "max_time": None if self.max_time is None else share * self.max_time,
-            "validation": None if held_out is None else scaling.apply(held_out, self.dtype),
-        }
-        if choice is not None and isinstance(solver, Recombining):
-            alpha, solution = solve_chosen(problem, choice, solver, self.n_restarts, rng, **conditions)
-        else:
-            alpha = alpha_from_sum(_PAPER_LAMBDA, rows.n) if self.alpha == "auto" else float(self.alpha)
-            problem = replace(problem, alpha=alpha)
-            solution = solve_with_restarts(problem, solver, self.n_restarts, rng, **conditions)
-        if by_sample:
-            # What was chosen on the sample is alpha·n.
-            whole = replace(whole, alpha=alpha if choice is None else alpha * problem.rows.n / whole.rows.n)
-            solution = fitted_to_all(whole, solver, solution, self.tol, max_time=self.max_time, **common)
-            if solution.history[-1].n_rows == whole.rows.n_rows:  # else it is still the solution of the sample
-                alpha = whole.alpha
-        relevance = np.ones(rows.n_features) if choice is None else choice.relevance
-        return _Fitted(scaling, relevance, alpha, solution)
-
-    def _choice(
-        self,
-        problem: Problem,
-        solver: LevenbergMarquardt,
-        rng: np.random.Generator,
-        deadline: float | None,
-        bar: ProgressBar | None,
-        checkpoint: Checkpoint | None,
-    ) -> tuple[Choice, Checkpoint | None]:
-        """Return the chosen penalty, and the checkpoint if what follows from the choice is worth keeping."""
-        if checkpoint is not None and "choice" in checkpoint.decided:
-            choice, rng.bit_generator.state = checkpoint.decided["choice"]
-            return choice, checkpoint
-        choice = choose_alpha(problem, rng, solver=solver, relevance=self.standardize, deadline=deadline, callback=bar)
-        if choice.interrupted or (deadline is not None and time.perf_counter() >= deadline):
-            # It would have come out otherwise with more time: fitting again begins again.
-            return choice, None
-        if checkpoint is not None:
-            checkpoint.decide("choice", (choice, rng.bit_generator.state))
-        return choice, checkpoint
-
+    @available_if(_by_squares)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Add rows to those fitted, and solve for the output layer again; an estimator that is not fitted is fitted.
 
@@ -391,6 +274,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return self.fit(X, y, sample_weight)
         return self._changed(X, y, sample_weight, add=True)
 
+    @available_if(_by_squares)
     def forget(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Take rows away that were fitted or added, and solve for the output layer again.
 
@@ -431,95 +315,45 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         if is_dask(X):
             names = list(getattr(self, "feature_names_in_", ()))
-            return predicted(self.network_, X, names, one_dimension=self._y_is_1d)
+            found = predicted(self.network_, X, names, one_dimension=self._y_is_1d)
+            return np.exp(found) if self.loss == "poisson" else found
         if isinstance(X, RowsInParts):
             predictions = np.concatenate([self.network_.predict(part) for part in X.inputs()])
         else:
             predictions = self.network_.predict(checked_inputs(self, X, reset=False))
+        loss = self._loss()
+        if loss is not None:
+            predictions = loss.mean(predictions)
         return predictions[:, 0] if self._y_is_1d else predictions
 
-    @property
-    def activation(self) -> str:
-        """Name of the hidden activation as in MLPRegressor: "relu", or "leaky_relu" for a negative slope above 0."""
-        return "relu" if self.negative_slope == 0 else "leaky_relu"
+    def _loss(self) -> Loss | None:
+        """Return the loss, None for the squared one; raise ValueError if there is none of that name."""
+        q = self.quantile
+        self._require("quantile", is_number(q, 0) and 0 < q < 1, "a number between 0 and 1")
+        named: dict[str, Loss | None] = {
+            "squared": None,
+            "absolute": Quantile(0.5, 2.0),
+            "huber": Huber(),
+            "quantile": Quantile(float(q)),
+            "poisson": Poisson(),
+        }
+        loss = named.get(self.loss, "") if isinstance(self.loss, str) else self.loss
+        usable = loss is None or (hasattr(loss, "quadratic") and not isinstance(loss, type))
+        self._require("loss", usable, f"one of {', '.join(map(repr, named))} or a loss from anmin.losses")
+        return cast("Loss | None", loss)
 
-    def _set_fitted(self, network: ReLUNetwork) -> None:
-        self.network_ = network
-        self.coefs_ = [network.A[1:], network.B]
-        self.intercepts_ = [network.A[0], network.b0]
-        self.n_layers_ = 3
-        self.n_outputs_ = network.n_outputs
-        self.out_activation_ = "identity"
-
-    def _check_settings(self) -> Solver:
-        """Return the solver, or raise ValueError or TypeError for the first parameter that is not as documented."""
-        self._require("n_neurons", is_integer(self.n_neurons, 1), "an integer of at least 1")
-        solver = SOLVERS.get(self.solver) if isinstance(self.solver, str) else self.solver
-        usable = hasattr(solver, "step") and not isinstance(solver, type)
-        self._require("solver", usable, f"one of {', '.join(map(repr, SOLVERS))} or a solver from anmin.solvers")
-        automatic = isinstance(self.alpha, str) and self.alpha == "auto"
-        self._require("alpha", automatic or is_number(self.alpha, 0), 'a finite number of at least 0, or "auto"')
-        check_negative_slope(self.negative_slope)
-        self._require(
-            "max_iter", self.max_iter is None or is_integer(self.max_iter, 1), "None or an integer of at least 1"
-        )
-        self._require("tol", is_number(self.tol, 0), "a finite number of at least 0")
-        self._require(
-            "max_time",
-            self.max_time is None or (is_number(self.max_time, 0) and self.max_time > 0),
-            "None or a positive number of seconds",
-        )
-        self._require("n_restarts", is_integer(self.n_restarts, 1), "an integer of at least 1")
-        fraction = self.validation_fraction
-        self._require(
-            "validation_fraction",
-            fraction is None or (is_number(fraction) and 0 < fraction < 1),
-            "None or a number between 0 and 1",
-        )
-        if not _is_here(self.device):
-            checked_devices(self.device)
-        self._require("dtype", self.dtype in ("float64", "float32"), '"float64" or "float32"')
-        place = self.checkpoint
-        self._require(
-            "checkpoint", place is None or _can_be_written(place), "None or the path of a file that may be written"
-        )
-        if place is not None and not can_be_kept(cast(Solver, solver)):
-            raise ValueError(f"A checkpoint needs one of anmin's own solvers; got {solver!r}.")
-        self._require("callbacks", all(map(callable, self._callbacks())), "a callable or a sequence of them")
-        return cast(Solver, solver)
-
-    def _require(self, name: str, holds: bool, requirement: str) -> None:
-        if not holds:
-            raise ValueError(
-                f"The {name!r} parameter of {type(self).__name__} must be {requirement}; got {getattr(self, name)!r}."
-            )
-
-    def _opened_checkpoint(
-        self, rows: ArrayRows | RowsInParts, seed: int, begun: float
-    ) -> AbstractContextManager[Checkpoint]:
-        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in _OF_ONE_RUN}
-        settings["estimator"] = type(self).__name__
-        assert self.checkpoint is not None
-        return opened_checkpoint(
-            self.checkpoint, settings, digests(rows), seed, begun, any_seed=self.random_state is None
-        )
-
-    def _progress_bar(self, solver: Solver) -> ProgressBar:
-        from anmin.progress import ProgressBar
-
-        total = solver.default_max_iter if self.max_iter is None else int(self.max_iter)
-        return ProgressBar(None if total is None else total * self.n_restarts)
-
-    def _callbacks(self) -> list[Callable]:
-        if self.callbacks is None:
-            return []
-        return list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
+    def _check_rows(self, rows: ArrayRows | RowsInParts) -> None:
+        """Raise ValueError if a loss other than the squared one cannot be fitted to these rows."""
+        if isinstance(rows, RowsInParts):
+            raise ValueError(f"loss={self.loss!r} needs rows in memory; fit it to a sample of these rows.")
+        if self.loss == "poisson" and (rows.Y < 0).any():
+            raise ValueError(f"loss='poisson' needs y >= 0; {np.count_nonzero(rows.Y < 0)} values are negative.")
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[ArrayRows | RowsInParts, bool]:
         """Return the checked rows where their passes are to be made, and whether y had one dimension."""
         rows, y_is_1d = self._rows_here(X, y, sample_weight)
         device = device_of(X) if self.device is None else self.device
-        return (rows if _is_here(device) else rows.on(device)), y_is_1d
+        return (rows if is_here(device) else rows.on(device)), y_is_1d
 
     def _rows_here(self, X: Any, y: Any, sample_weight: Any) -> tuple[ArrayRows | RowsInParts, bool]:
         if is_dask(X):
@@ -540,47 +374,3 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         inputs = checked_inputs(self, X, reset=True)
         targets = checked_targets(self, inputs, y)
         return ArrayRows(inputs, targets, on_host(sample_weight)), targets.ndim == 1
-
-    def _split(self, rows: ArrayRows | RowsInParts, rng: np.random.Generator) -> tuple[ArrayRows, ArrayRows | None]:
-        if isinstance(rows, RowsInParts):
-            # Few enough to be held: then they are. Others offer all passes that a solver needs.
-            return (rows.sample() if rows.is_held else cast(ArrayRows, rows)), None
-        if self.validation_fraction is None:
-            return rows, None
-        fitted, held_out = train_test_split(
-            np.arange(rows.n_rows), test_size=self.validation_fraction, random_state=int(rng.integers(2**31))
-        )
-        return rows.subset(np.sort(fitted)), rows.subset(np.sort(held_out))
-
-    def _previous_network(self, rows: ArrayRows | RowsInParts) -> ReLUNetwork | None:
-        """Return the network to start from, in raw units, or None; raise ValueError if it is of another shape."""
-        network = getattr(self, "network_", None) if self.warm_start else None
-        if network is None:
-            return None
-        shape = (rows.n_features, self.n_neurons, rows.n_outputs)
-        old = (network.n_features, network.n_neurons, network.n_outputs)
-        if shape != old:
-            raise ValueError(
-                "warm_start=True needs the numbers of inputs, neurons and outputs of the previous fit, "
-                f"{old}; got {shape}."
-            )
-        return replace(network, negative_slope=float(self.negative_slope))
-
-
-def _is_here(device: Any) -> bool:
-    """Return whether the passes are to be made in this process."""
-    return device is None or str(device) == "cpu"
-
-
-def _can_be_written(place: Any) -> bool:
-    if not isinstance(place, str | os.PathLike) or not str(place):
-        return False
-    path = Path(place)
-    return path.parent.is_dir() and os.access(path.parent, os.W_OK) and not path.is_dir()
-
-
-def _in_raw_units(callback: Callable, scaling: Scaling) -> Callable:
-    def call(record: Record, network: ReLUNetwork) -> bool | None:
-        return callback(record, scaling.fold(network))
-
-    return call

@@ -46,7 +46,7 @@ class Record:
     mse : float
         Mean squared error over rows (weighted) and outputs, in squared units of y.
     validation_mse : float
-        The same on held-out rows.
+        The same on held-out rows; under another loss than the squared one, the mean of that loss on them.
     frozen_loss : float
         The loss that the hidden-layer solve reached with the pattern and output layer frozen.
     log_determinant, condition_number : float

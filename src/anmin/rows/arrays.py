@@ -336,6 +336,16 @@ class ArrayRows:
         w = None if self.w is None else self.w[index]
         return type(self)(self.X[index], self.Y[index], w, **self._options)
 
+    def reweighted(self, Y: NDArray, w: NDArray) -> ArrayRows:
+        """Return rows of the same inputs with other targets (N, c) and weights (N,), finite and positive, in float64.
+
+        Nothing is checked, and the inputs are shared.
+        """
+        other = object.__new__(type(self))
+        kept = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+        other.__dict__.update(kept | {"Y": Y, "w": w, "n": float(w.sum())})
+        return other
+
     def on(self, device: Any) -> ArrayRows:
         """Return these rows as :class:`anmin.rows.TorchRows` on a device, or on several."""
         from anmin.rows.torch import TorchRows

@@ -28,8 +28,10 @@ def solve_with_restarts(
     callbacks: Sequence[Callback] = (),
     begun: float | None = None,
     checkpoint: Keeper | None = None,
+    stage: str = "start",
 ) -> Solution:
     """Solve from ``n_restarts`` starts and return the best solution; other arguments as for :func:`solve`.
+    ``stage`` is what each is called in the checkpoint, with its number.
 
     The first start is ``start`` if it is given, the others are the method's own. The clock runs on from start to
     start: ``max_time`` is for all together. An interrupt, or a callback that asks to stop, ends them all, with the best
@@ -53,7 +55,7 @@ def solve_with_restarts(
                 rng=rng,
                 begun=clock,
                 checkpoint=checkpoint,
-                stage=f"start {restart}",
+                stage=f"{stage} {restart}",
             )
         except KeyboardInterrupt:
             if best is None:

@@ -234,9 +234,7 @@ def _run(
     def measured(state: State, iteration: int) -> State:
         record = replace(state.record, iteration=iteration, seconds=time.perf_counter() - started)
         if validation is not None and np.isfinite(state.loss):
-            network = state.network
-            output = validation.output_statistics(network.A, network.negative_slope)
-            record = replace(record, validation_mse=problem.mse(output, network))
+            record = replace(record, validation_mse=problem.held_out_error(validation, state.network))
         return replace(state, record=record)
 
     def score(iterate: State | Iterate) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.history import Record
+from anmin.losses import Loss
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.statistics import OutputStatistics
@@ -36,6 +37,8 @@ class Problem:
         Slope of the activation for negative arguments.
     y_scale : ndarray of shape (c,), optional
         Units of y in one unit of the coordinates solved in; it affects only the mean squared errors reported.
+    loss : Loss, optional
+        Of a row, if not its squared error: only :class:`anmin.search.reweighted.Reweighted` lowers others.
     """
 
     rows: ArrayRows
@@ -43,11 +46,21 @@ class Problem:
     alpha: float
     negative_slope: float = 0.0
     y_scale: NDArray | None = None
+    loss: Loss | None = None
 
     def mse(self, output: OutputStatistics, network: ReLUNetwork) -> float:
         """Return the mean squared error over rows and outputs, in units of y, of a network with these sums."""
         errors = output.sse(network.B, network.b0) / output.n
         return float(np.mean(errors if self.y_scale is None else errors * self.y_scale**2))
+
+    def held_out_error(self, rows: ArrayRows, network: ReLUNetwork) -> float:
+        """Return the mean squared error of a network on other rows, in units of y; or their mean loss, if not squared.
+
+        Such a loss is in the coordinates solved in.
+        """
+        if self.loss is None:
+            return self.mse(rows.output_statistics(network.A, network.negative_slope), network)
+        return float(np.average(self.loss.values(network.predict(rows.X), rows.Y), weights=rows.w))
 
 
 class PatternSums(Protocol):

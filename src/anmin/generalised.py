@@ -1,0 +1,129 @@
+"""Fits by losses other than the squared one: the penalty by evidence, then steps until the loss settles."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from anmin.checkpoint import Checkpoint
+from anmin.history import Status
+from anmin.influence import joint_estimate, joint_inverse
+from anmin.losses import Huber, Quantile
+from anmin.network import ReLUNetwork
+from anmin.objective import penalty
+from anmin.rows.products import PatternProducts
+from anmin.search.restarts import solve_with_restarts
+from anmin.search.reweighted import Reweighted, loss_of, surrogate_of
+from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
+from anmin.solvers.loop import Callback, Solution, check_solvable, solve
+from anmin.solvers.problem import Problem
+from anmin.statistics import PatternStatistics
+
+_ROUNDS, _STEPS = 15, 4  # of the choice of the penalty
+_ROBUST_STEPS = 20  # by the absolute error, before the deviation of the residuals is taken
+_AGREED = 0.1  # relative difference between the penalty and what is asked for
+_AT_ONCE = 4.0  # factor by which the penalty changes in a round, at most
+_FIRST_SUM, _LEAST_SUM, _MOST_ALPHA = 1.0, 1e-8, 1e3
+
+
+def fit_by_loss(
+    problem: Problem,
+    solver: Reweighted,
+    alpha: float | None,
+    n_restarts: int,
+    rng: np.random.Generator,
+    *,
+    start: ReLUNetwork | None = None,
+    begun: float,
+    max_time: float | None = None,
+    checkpoint: Checkpoint | None = None,
+    callbacks: Sequence[Callback] = (),
+    **conditions: Any,
+) -> tuple[float, Solution]:
+    """Return the penalty, given or chosen by evidence, and the best solution of ``n_restarts`` starts.
+
+    Other arguments are as for :func:`anmin.search.restarts.solve_with_restarts`.
+    """
+    check_solvable(problem, solver)
+    if alpha is None:
+        alpha, start = _chosen(problem, solver, start, rng, begun, max_time, checkpoint)
+    common: dict[str, Any] = {"begun": begun, "max_time": max_time, "checkpoint": checkpoint, "callbacks": callbacks}
+    problem = replace(problem, alpha=alpha)
+    return alpha, solve_with_restarts(
+        problem, solver, n_restarts, rng, start=start, stage="loss", **common, **conditions
+    )
+
+
+def scaled_to_residuals(
+    loss: Huber, problem: Problem, inner: LevenbergMarquardt, start: ReLUNetwork | None, rng: np.random.Generator
+) -> Huber:
+    """Return the Huber loss with its ``delta``, if it has none, from the residuals of a network.
+
+    They are those of ``start`` after some steps by the absolute error, which outliers do not spoil.
+    """
+    if loss.delta is not None:
+        return loss
+    problem = replace(problem, loss=Quantile(0.5, 2.0), alpha=problem.alpha or _FIRST_SUM / problem.rows.n)
+    rows = problem.rows
+    network = solve(problem, Reweighted(inner), start=start, max_iter=_ROBUST_STEPS, rng=rng).network
+    return loss.of_residuals(rows.Y - network.predict(rows.X), rows.w)
+
+
+def asked_alpha(problem: Problem, solver: Reweighted, network: ReLUNetwork) -> float:
+    """Return the penalty that the evidence of a network asks for (MacKay, Bayesian interpolation, 1992).
+
+    With γ = tr((H + τ)⁻¹H) for the Gauss–Newton matrix H of the sum of the losses and τ = 2·alpha·n, it is
+    φ·γ/(2·n·‖θ‖²), where exp(−ℓ/φ) is a likelihood: φ is 1, or estimated by the loss over n·c − γ.
+    """
+    assert problem.loss is not None
+    rows, loss = problem.rows, problem.loss
+    surrogate = surrogate_of(problem, loss, network)
+    sums = solver.inner.sums(surrogate, network.A)
+    if isinstance(sums, PatternProducts):
+        effective = joint_estimate(sums, network, surrogate.alpha).effective_parameters
+    else:
+        assert isinstance(sums, PatternStatistics)
+        effective = joint_inverse(sums, network, surrogate.alpha).effective_parameters
+    values = rows.n * rows.n_outputs
+    effective = float(np.clip(effective, 0.0, 0.95 * values))
+    size = max(penalty(network.A, network.B, network.b0), 1e-300)
+    dispersion = 1.0
+    if loss.dispersion is not None:
+        total = rows.n * (loss_of(problem, network) - problem.alpha * size)
+        dispersion = loss.dispersion * total / (values - effective)
+    return float(np.clip(dispersion * effective / (2 * rows.n * size), _LEAST_SUM / rows.n, _MOST_ALPHA))
+
+
+def _chosen(
+    problem: Problem,
+    solver: Reweighted,
+    start: ReLUNetwork | None,
+    rng: np.random.Generator,
+    begun: float,
+    max_time: float | None,
+    checkpoint: Checkpoint | None,
+) -> tuple[float, ReLUNetwork]:
+    """Return the penalty on which the evidence and the fit agree, and the network of that fit."""
+    if checkpoint is not None and "penalty" in checkpoint.decided:
+        alpha, network, rng.bit_generator.state = checkpoint.decided["penalty"]
+        return alpha, network
+    alpha, network = problem.alpha or _FIRST_SUM / problem.rows.n, start
+    for _ in range(_ROUNDS):
+        at = replace(problem, alpha=alpha)
+        solution = solve(at, solver, start=network, max_iter=_STEPS, tol=0.0, rng=rng, begun=begun, max_time=max_time)
+        network = solution.network
+        if solution.status is Status.INTERRUPTED or (max_time is not None and time.perf_counter() - begun >= max_time):
+            # It would have come out otherwise with more time: the checkpoint is not told.
+            return alpha, network
+        asked = asked_alpha(at, solver, network)
+        if abs(asked - alpha) <= _AGREED * alpha:
+            break
+        alpha = float(np.clip(asked, alpha / _AT_ONCE, alpha * _AT_ONCE))
+    assert network is not None
+    if checkpoint is not None:
+        checkpoint.decide("penalty", (alpha, network, rng.bit_generator.state))
+    return alpha, network
