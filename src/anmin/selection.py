@@ -36,6 +36,9 @@ _MATRIX_FREE_ITERATIONS = 9  # where the evidence takes longer than they do
 _RELEVANCE_TOL = 0.1
 # The first iterations see few rows, until one lowers the loss by less than a share of itself.
 _FEW_ROWS, _FEW_PER_WEIGHT, _FEW_ITERATIONS, _STALLED, _ROUGH_STALLED = 2000, 4, 15, 0.05, 0.02
+# Targets for each weight, below which the evidence is asked from the first steps on: where they are few and noisy, it
+# agrees with a small penalty too, which a fit that has not been told falls to, and overfits.
+_TOLD_PER_WEIGHT = 5
 _ROUGH_SHARE = 0.15  # of the weights, taken for effective as long as the evidence is not asked for
 # The size of the weights of an input is known to sqrt(2/h) or so; of fewer it says too little.
 _ENOUGH_NEURONS = 16
@@ -207,6 +210,9 @@ def _agreed(
     callback: Callback | None,
 ) -> Choice:
     final = fitted.rows
+    n_weights = fitted.n_neurons * (final.n_features + 1 + final.n_outputs)
+    if isinstance(solver, Hybrid) and final.n_rows * final.n_outputs < _TOLD_PER_WEIGHT * n_weights:
+        solver = solver.exact
     rows = _few_rows(fitted, rng)
     fitted = replace(fitted, rows=rows)
     state = solver.begin(fitted, starting_weights(fitted, rng))
