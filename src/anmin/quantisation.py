@@ -102,7 +102,7 @@ def quantised(
         scale, center = (box[:, 1] - box[:, 0]) / 2, box[:, 0] + (box[:, 1] - box[:, 0]) / 2
         scale = np.where(scale > 0, scale, 1.0)
     # Of float32, so that the stored ones are the ones computed with.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         center, scale = center.astype(np.float32).astype(float), scale.astype(np.float32).astype(float)
     W, bias = network.A[1:] * scale[:, None], network.A[0] + center @ network.A[1:]
     # Each neuron scaled to a largest weight of 1, so that one scale of an output suits all neurons.
@@ -110,7 +110,7 @@ def quantised(
     W, bias, B = W / size, bias / size, network.B * size[:, None]
     A_codes, hidden_scale = _codes(W, kind)
     B_codes, output_scale = _codes(B, kind)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         a, b0 = bias.astype(np.float32), network.b0.astype(np.float32)
     stored = (center, scale, hidden_scale, a, output_scale, b0, B_codes)
     if not (all(np.isfinite(x).all() for x in stored) and np.all(scale > 0)):
@@ -137,12 +137,13 @@ def _codes(weights: NDArray, kind: Kind) -> tuple[NDArray, NDArray]:
     largest = np.abs(weights).max(axis=0, initial=0.0)
     largest = np.where(largest > 0, largest, 1.0)
     steps = _LARGEST_INT8 if kind == "int8" else 1
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         scale = (largest / steps).astype(np.float32)
     scale = np.where(scale > 0, scale, np.float32(np.finfo(np.float32).tiny))
     scaled = weights / scale.astype(float)
     if kind == "float16":
-        return scaled.astype(np.float16), scale
+        with np.errstate(under="ignore"):
+            return scaled.astype(np.float16), scale
     return np.clip(np.rint(scaled), -_LARGEST_INT8, _LARGEST_INT8).astype(np.int8), scale
 
 

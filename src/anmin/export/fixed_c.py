@@ -61,7 +61,7 @@ def to_fixed_c(
         c_array("double", f"{name}_input_units", str(d), [repr(float(v)) for v in np.ldexp(1.0, -form.input_bits)]),
         c_array("double", f"{name}_output_units", str(c), [repr(float(v)) for v in np.ldexp(1.0, -form.output_bits)]),
     ]
-    negative = f"{name}_rounded(t * {form.slope}, 15)" if form.slope else "0"
+    negative = f"{name}_rounded(t * {form.slope}, {form.slope_bits})" if form.slope else "0"
     functions = f"""
 /* v / 2^shift to nearest; only what is not negative is shifted, because C99 leaves the rest open. */
 static inline {number} {name}_rounded({number} v, int shift)

@@ -24,7 +24,7 @@ class FixedPointNetwork:
 
         t_j = Σ_i W_ij z_i + a_j                      in units of 2^-hidden_bits[j]
         u_j = t_j / 2^hidden_shift[j]                 rounded to nearest, as all that follows
-        u_j = u_j if u_j >= 0 else slope·u_j / 2^15
+        u_j = u_j if u_j >= 0 else slope·u_j / 2^slope_bits
         y_k = (Σ_j B_jk u_j + b0_k) / 2^output_shift[k]    in units of 2^-output_bits[k]
 
     Attributes
@@ -35,8 +35,8 @@ class FixedPointNetwork:
         Codes of the ranges and of what is subtracted.
     W, a, hidden_shift : ndarray of int, shapes (d, h), (h,), (h,)
     B, b0, output_shift : ndarray of int, shapes (h, c), (c,), (c,)
-    slope : int
-        Negative slope in units of 2^-15.
+    slope, slope_bits : int
+        Negative slope in units of 2^-slope_bits.
     largest_sum : float
         Bound on the absolute values of all sums and partial sums.
     error_bound : ndarray of shape (c,)
@@ -57,6 +57,7 @@ class FixedPointNetwork:
     b0: NDArray
     output_shift: NDArray
     slope: int
+    slope_bits: int
     largest_sum: float
     error_bound: NDArray
     ranges: NDArray
@@ -70,7 +71,7 @@ class FixedPointNetwork:
         X = np.clip(np.asarray(X, dtype=np.float64), self.ranges[:, 0], self.ranges[:, 1])
         t = (_codes(X, self.input_bits) - self.center) @ self.W + self.a
         u = _shifted(t, self.hidden_shift)
-        sums = np.where(u >= 0, u, _shifted(u * self.slope, np.array(15))) @ self.B + self.b0
+        sums = np.where(u >= 0, u, _shifted(u * self.slope, np.array(self.slope_bits))) @ self.B + self.b0
         return np.ldexp(_shifted(sums, self.output_shift).astype(np.float64), -self.output_bits)
 
 
@@ -126,12 +127,13 @@ def fixed_point(
     )
     W, a = np.rint(np.ldexp(per_code, hidden_bits)), np.rint(np.ldexp(bias, hidden_bits))
     sums = z @ np.abs(W) + np.abs(a)
-    slope = round(s * 2**15)
+    slope_bits = int(bits) + 6
+    slope = round(s * 2**slope_bits)
     positive, negative = np.maximum(0.0, z @ np.abs(W) + a), np.maximum(0.0, z @ np.abs(W) - a)
     kept = np.maximum(positive, negative) if slope else positive
     hidden_shift = np.maximum(0, np.frexp(kept)[1] - (int(bits) - 1))
     above = np.ldexp(positive, -hidden_shift) + 1.0
-    below = max(s, slope / 2**15) * (np.ldexp(negative, -hidden_shift) + 1.0) + 1.0
+    below = max(s, slope / 2**slope_bits) * (np.ldexp(negative, -hidden_shift) + 1.0) + 1.0
     activations = np.maximum(above, below)
     computing = (d + 2) * 2.0**-51 * (np.abs(A[0]) + np.abs(middle) @ np.abs(A[1:]))
     hidden_error = (
@@ -143,7 +145,7 @@ def fixed_point(
     units = hidden_bits - hidden_shift
     activation_error = (
         hidden_error
-        + abs(slope / 2**15 - s) * (np.ldexp(negative, -hidden_bits) + np.ldexp(0.5, -units))
+        + abs(slope / 2**slope_bits - s) * (np.ldexp(negative, -hidden_bits) + np.ldexp(0.5, -units))
         + np.ldexp(0.5, -units) * ((hidden_shift > 0) + 1.0 * (slope > 0))
     )
     # Output layer.
@@ -182,6 +184,7 @@ def fixed_point(
         b0=v0.astype(np.int64),
         output_shift=output_shift,
         slope=slope,
+        slope_bits=slope_bits,
         largest_sum=largest_sum,
         error_bound=error,
         ranges=box,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -103,7 +104,7 @@ def _torch(path: Path, choices: Choices, X: NDArray, n_outputs: int) -> NDArray:
         import torch
     except ImportError:
         raise CannotRun("PyTorch is not installed: pip install anmin[torch]") from None
-    module = torch.export.load(path.open("rb")).module()
+    module = torch.export.load(io.BytesIO(path.read_bytes())).module()
     with torch.no_grad():
         return module(torch.tensor(X, dtype=torch.float32 if choices.number == "float" else torch.float64)).numpy()
 
