@@ -46,7 +46,7 @@ def test_the_codes_give_the_network(kind):
     assert q.A_codes.dtype == q.B_codes.dtype == np.dtype(kind)
 
 
-def test_int8_takes_about_an_eighth_of_the_bytes():
+def test_few_bits_are_few_bytes():
     network, X = random_network(0, 8, 128, 4, 0.0)
     assert network.quantised("int8", X).n_bytes < 0.25 * network.n_bytes
     assert network.quantised("float16", X).n_bytes < 0.4 * network.n_bytes

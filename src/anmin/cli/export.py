@@ -104,6 +104,8 @@ def _what_came_of_it(network: ReLUNetwork, to: str, path: Path, choices: Choices
     text = f"Largest difference to predict on {where}: {trial.difference:.3g}"
     if trial.largest_output > 0:
         text += f", {trial.difference / trial.largest_output:.1e} of the largest output"
+    if to == "glsl":
+        text += ", its statements compiled as C"
     if trial.difference > 2 * trial.arithmetic:
         text += f"; {trial.arithmetic:.3g} but for rounding the inputs to float32"
     return text + "."
