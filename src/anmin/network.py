@@ -96,6 +96,7 @@ class ReLUNetwork:
         """Bytes of the weights as stored, 8 for each (half of it in a float32 export)."""
         return self.A.nbytes + self.B.nbytes + self.b0.nbytes
 
+    @np.errstate(under="ignore")  # the default of NumPy, which packages such as emlearn change when imported
     def predict(self, X: ArrayLike) -> NDArray:
         """Return f(x) for each row of X (N, d) as an array of shape (N, c), in units of y.
 
