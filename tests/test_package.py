@@ -14,14 +14,15 @@ import anmin
 
 SOURCE = Path(anmin.__file__).parent
 EXTRAS = [
-    "torch", "matplotlib", "dask", "distributed", "cvxpy", "clarabel", "onnx", "pandas", "polars", "lightgbm", "scnn",
+    "torch", "matplotlib", "dask", "distributed", "cvxpy", "clarabel", "onnx",
+    "skl2onnx", "onnxruntime", "emlearn", "pandas", "polars", "lightgbm", "scnn",
 ]  # fmt: skip
 
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
     {"objective", "losses", "atomic", "devices", "blas", "codec", "interrupts", "validation"},
     {"threads", "rows.kernels"},
-    {"statistics", "network", "history"},
+    {"statistics", "network", "quantisation", "history"},
     {"datasets"},
     {"rows"},
     {"solvers"},
@@ -34,6 +35,7 @@ LAYERS = [
     {"fitting"},
     {"estimators", "classifier"},
     {"path"},
+    {"export"},
     {"inspection"},
     {"lab"},
     {"cli"},

@@ -6,10 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ReLUClassifier", "ReLUNetwork", "ReLURegressor", "alpha_path", "datasets", "inspection", "rows", "solvers"]
+__all__ = [
+    "ReLUClassifier",
+    "ReLUNetwork",
+    "ReLURegressor",
+    "alpha_path",
+    "datasets",
+    "export",
+    "inspection",
+    "rows",
+    "solvers",
+]
 
 if TYPE_CHECKING:
-    from anmin import datasets, inspection, rows, solvers
+    from anmin import datasets, export, inspection, rows, solvers
     from anmin.classifier import ReLUClassifier
     from anmin.estimators import ReLURegressor
     from anmin.network import ReLUNetwork

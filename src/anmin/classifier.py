@@ -120,6 +120,7 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         self.verbose = verbose
         self.random_state = random_state
 
+    @np.errstate(under="ignore")
     def fit(self, X: Any, y: ArrayLike, sample_weight: Any = None) -> Self:
         """Fit the network.
 

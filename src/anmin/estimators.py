@@ -199,6 +199,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         self.loss = loss
         self.quantile = quantile
 
+    @np.errstate(under="ignore")  # the default of NumPy, which packages such as emlearn change when imported
     def fit(
         self,
         X: Any,
@@ -289,6 +290,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         check_is_fitted(self)
         return self._changed(X, y, sample_weight, add=False)
 
+    @np.errstate(under="ignore")
     def _changed(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, add: bool) -> Self:
         inputs = checked_inputs(self, X, reset=False)
         targets = checked_targets(self, inputs, y)

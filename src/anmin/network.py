@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.atomic import written_atomically
 from anmin.threads import in_threads
+
+if TYPE_CHECKING:
+    from anmin.quantisation import QuantisedNetwork
 
 SCHEMA = "anmin.ReLUNetwork"
 SCHEMA_VERSION = 1
@@ -93,6 +96,7 @@ class ReLUNetwork:
         """Bytes of the weights as stored, 8 for each (half of it in a float32 export)."""
         return self.A.nbytes + self.B.nbytes + self.b0.nbytes
 
+    @np.errstate(under="ignore")  # the default of NumPy, which packages such as emlearn change when imported
     def predict(self, X: ArrayLike) -> NDArray:
         """Return f(x) for each row of X (N, d) as an array of shape (N, c), in units of y.
 
@@ -186,12 +190,29 @@ class ReLUNetwork:
         kept = acts & varies
         return replace(self, A=self.A[:, kept], B=self.B[kept], b0=b0)
 
+    def quantised(
+        self, kind: Literal["int8", "float16"], X: ArrayLike | None = None, ranges: ArrayLike | None = None
+    ) -> QuantisedNetwork:
+        """Return the network with weights of int8 or float16, and what that costs.
+
+        Give inputs X (N, d), or their ``ranges`` (d, 2), for scales that suit them and an error bound
+        (:func:`anmin.quantisation.quantised`).
+        """
+        from anmin.quantisation import quantised
+
+        return quantised(self, kind, X, ranges)
+
     def save(self, path: str | os.PathLike) -> None:
         """Write the network to a JSON file (see docs/model-file.md).
 
         Weights are written so that reading them gives the same float64 bits. The file appears whole or not at all: it
         is written under a temporary name and renamed.
         """
+        with written_atomically(path) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+
+    def to_json(self) -> str:
+        """Return the text of the model file."""
         document = {
             "schema": SCHEMA,
             "version": SCHEMA_VERSION,
@@ -202,8 +223,7 @@ class ReLUNetwork:
             "B": self.B.tolist(),
             "b0": self.b0.tolist(),
         }
-        with written_atomically(path) as temporary:
-            temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+        return json.dumps(document, allow_nan=False) + "\n"
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> ReLUNetwork:

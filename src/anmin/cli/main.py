@@ -9,6 +9,7 @@ import typer
 from anmin.cli import paper
 from anmin.cli.compare import compare
 from anmin.cli.errors import PlainErrors
+from anmin.cli.export import export
 from anmin.cli.fit import fit
 from anmin.cli.listing import datasets
 from anmin.cli.predict import evaluate, predict
@@ -46,6 +47,7 @@ def anmin(
 app.command()(fit)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(export)
 app.command()(compare)
 app.command()(datasets)
 app.add_typer(paper.app, name="paper", short_help="Make the tables and figures of the source paper again.")
