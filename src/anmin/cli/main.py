@@ -12,6 +12,7 @@ from anmin.cli.errors import PlainErrors
 from anmin.cli.fit import fit
 from anmin.cli.listing import datasets
 from anmin.cli.predict import evaluate, predict
+from anmin.cli.report import report
 
 app = typer.Typer(
     name="anmin",
@@ -46,6 +47,7 @@ def anmin(
 app.command()(fit)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(report)
 app.command()(compare)
 app.command()(datasets)
 app.add_typer(paper.app, name="paper", short_help="Make the tables and figures of the source paper again.")

@@ -9,6 +9,7 @@ from anmin.inspection.error_size import ErrorSizeDisplay
 from anmin.inspection.importance import ImportanceDisplay
 from anmin.inspection.leverage import LeverageDisplay
 from anmin.inspection.loss_curve import LossCurveDisplay
+from anmin.inspection.model_report import write_model_report
 from anmin.inspection.partial_dependence import PartialDependence, PartialDependenceDisplay
 from anmin.inspection.patterns import PatternDisplay
 from anmin.inspection.report import write_report
@@ -30,5 +31,6 @@ __all__ = [
     "PatternDisplay",
     "ResidualsDisplay",
     "Scores",
+    "write_model_report",
     "write_report",
 ]

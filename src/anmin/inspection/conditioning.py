@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from anmin.history import History
-from anmin.inspection.plotting import ACCENT, MUTED, stacked_axes
+from anmin.inspection.plotting import ACCENT, MUTED, readable_ticks, stacked_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,6 +96,7 @@ class ConditioningDisplay:
                 each.plot(x[~regular], y[~regular], "o", markersize=5, markerfacecolor="none", markeredgecolor=MUTED)
             if logarithmic and np.isfinite(y).any():
                 each.set_yscale("log")
+                readable_ticks(each, y)
             each.set_ylabel(_QUANTITIES[name])
             each.locator_params(axis="x", integer=True)
             each.spines[["top", "right"]].set_visible(False)

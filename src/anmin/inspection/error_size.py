@@ -87,7 +87,7 @@ class ErrorSizeDisplay:
         ax.plot(self.n_bytes, self.errors, "o", color=ACCENT, markersize=5)
         if self.n_neurons is not None:
             for x, y, neurons in zip(self.n_bytes, self.errors, self.n_neurons, strict=True):
-                ax.annotate(str(neurons), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize="small")
+                ax.annotate(str(neurons), (x, y), (4, 4), textcoords="offset points", fontsize="small")
         ax.set(xscale="log", yscale="log", xlabel="bytes of the weights", ylabel="RMSE on the test rows")
         ax.margins(x=0.08, y=0.12)
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

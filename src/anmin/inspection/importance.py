@@ -136,7 +136,7 @@ class ImportanceDisplay:
         ax = new_axes(width=5.6, height=3.4)[0] if ax is None else ax
         shown = self.order[:_MOST_BARS]
         ax.bar(np.arange(len(shown)), self.importance[shown], color=ACCENT, width=0.8)
-        few = len(shown) <= 24
+        few = len(shown) <= 20
         if few:
             ax.set_xticks(np.arange(len(shown)), [str(j) for j in shown])
         else:
@@ -150,5 +150,6 @@ class ImportanceDisplay:
             ax.set_title(f"{idle} could go at no cost", fontsize="medium")
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", alpha=0.25, linewidth=0.6)
+        ax.set_axisbelow(True)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -80,17 +80,16 @@ class LeverageDisplay:
         ax.scatter(self.leverage, self.residuals, s=size, alpha=0.5, color=ACCENT, linewidths=0, rasterized=True)
         ax.axhline(0, color=MUTED, linewidth=0.8)
         ax.axvline(2 * float(self.leverage.mean()), color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-        for row in self.named:
-            if np.isfinite(self.residuals[row]):
-                near = self.leverage[row] > 0.7 * self.leverage.max()
-                ax.annotate(
-                    str(row),
-                    (self.leverage[row], self.residuals[row]),
-                    (-5 if near else 5, 4),
-                    textcoords="offset points",
-                    ha="right" if near else "left",
-                    fontsize="small",
-                )
+        for row in self._apart():
+            near = self.leverage[row] > 0.7 * self.leverage.max()
+            ax.annotate(
+                str(row),
+                (self.leverage[row], self.residuals[row]),
+                (-5 if near else 5, 4),
+                textcoords="offset points",
+                ha="right" if near else "left",
+                fontsize="small",
+            )
         free = int(np.isnan(self.residuals).sum())
         if free:
             ax.set_title(f"{free:,} row{'' if free == 1 else 's'} of leverage 1 not shown", fontsize="medium")
@@ -98,3 +97,15 @@ class LeverageDisplay:
         ax.spines[["top", "right"]].set_visible(False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _apart(self) -> list[int]:
+        """Return the named rows but those so near to one before that their numbers would overlap."""
+        places = np.column_stack([self.leverage, self.residuals])
+        spans = np.nanmax(places, axis=0) - np.nanmin(places, axis=0)
+        places = places / np.where(spans > 0, spans, 1.0)
+        kept: list[int] = []
+        for row in self.named:
+            gaps = [np.abs(places[row] - places[other]) for other in kept]
+            if np.isfinite(places[row]).all() and all(gap[0] > 0.12 or gap[1] > 0.07 for gap in gaps):
+                kept.append(int(row))
+        return kept
