@@ -5,12 +5,13 @@ from anmin.inspection.calibration import CalibrationDisplay
 from anmin.inspection.cells import CellsDisplay
 from anmin.inspection.conditioning import ConditioningDisplay
 from anmin.inspection.creases import CreaseDisplay
+from anmin.inspection.dependence_display import PartialDependenceDisplay
 from anmin.inspection.error_size import ErrorSizeDisplay
 from anmin.inspection.importance import ImportanceDisplay
 from anmin.inspection.leverage import LeverageDisplay
 from anmin.inspection.loss_curve import LossCurveDisplay
 from anmin.inspection.model_report import write_model_report
-from anmin.inspection.partial_dependence import PartialDependence, PartialDependenceDisplay
+from anmin.inspection.partial_dependence import PartialDependence
 from anmin.inspection.patterns import PatternDisplay
 from anmin.inspection.report import write_report
 from anmin.inspection.residuals import ResidualsDisplay

@@ -124,8 +124,9 @@ def _groups(predictions: NDArray, n_bins: int) -> list[NDArray]:
     order = np.argsort(predictions, kind="stable")
     ordered = predictions[order]
     ends = np.linspace(0, len(order), min(n_bins, len(order)) + 1).round().astype(np.int64)[1:-1]
-    # An end moves up to where the prediction changes.
-    ends = np.unique(np.searchsorted(ordered, ordered[ends], side="left"))
+    # An end moves to where the prediction changes, before or after, whichever is nearer.
+    before, after = (np.searchsorted(ordered, ordered[ends], side=side) for side in ("left", "right"))
+    ends = np.unique(np.where(ends - before <= after - ends, before, after))
     return [group for group in np.split(order, ends) if len(group)]
 
 

@@ -68,16 +68,17 @@ class CellsDisplay:
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw the cells on ``ax``, by default on new axes, and return the display."""
+        ax = new_axes(width=5.2, height=4.2)[0] if ax is None else ax
+        from matplotlib import colormaps
         from matplotlib.collections import PolyCollection
         from matplotlib.colors import LogNorm
 
-        ax = new_axes(width=5.2, height=4.2)[0] if ax is None else ax
         shown = [polygon[:, ::-1] if self.plane.is_picture else polygon for polygon in self.polygons]
         counts = np.where(self.counts > 0, self.counts, np.nan)
         most = max(10, int(self.counts.max()))
-        cells = PolyCollection(shown, array=counts, cmap="viridis", norm=LogNorm(1, most), linewidths=0.5)
-        cells.set(edgecolor="#6b7280", facecolor="white")
-        cells.get_cmap().set_bad("white")
+        colours = colormaps["viridis"].with_extremes(bad="white")
+        cells = PolyCollection(shown, array=counts, cmap=colours, norm=LogNorm(1, most), linewidths=0.5)
+        cells.set_edgecolor("#6b7280")
         ax.add_collection(cells)
         self.plane.frame(ax)
         ax.figure.colorbar(cells, ax=ax, label="rows in the cell", shrink=0.9, pad=0.02)

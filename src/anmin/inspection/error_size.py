@@ -79,9 +79,9 @@ class ErrorSizeDisplay:
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw the networks on ``ax``, by default on new axes, and return the display."""
+        ax = new_axes(width=5.2)[0] if ax is None else ax
         from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-        ax = new_axes(width=5.2)[0] if ax is None else ax
         least = np.minimum.accumulate(self.errors)
         ax.step(self.n_bytes, least, where="post", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         ax.plot(self.n_bytes, self.errors, "o", color=ACCENT, markersize=5)

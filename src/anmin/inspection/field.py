@@ -128,7 +128,8 @@ def plane_of_creases(network: ReLUNetwork) -> Plane:
     """Return a rectangle in which a network of two inputs bends, for want of rows: where its creases cross.
 
     It holds the middle seven tenths of the crossings in each input, of the neurons that bend the most, and a tenth more
-    on each side; where fewer than two creases cross, the points of the creases nearest to 0; and from −1 to 1 without any.
+    on each side. Where creases cross at most once, the points of the creases nearest to 0 take the place of the
+    crossings; without creases it is from −1 to 1.
     """
     strongest = np.argsort(-bends(network), kind="stable")[:_MOST_CROSSED]
     a = network.A[:, strongest]

@@ -21,9 +21,9 @@ _MOST_LINES = 500
 class PatternDisplay:
     """The activation pattern: rows downwards, neurons to the right, dark where a neuron is active on a row.
 
-    Both are ordered along the leading singular vector of the centred pattern, so that rows of like patterns, and
-    neurons that are active on like rows, are neighbours. Neurons that are always or never active stand at the
-    sides. Where there are more rows than lines in a picture, a line is the mean of consecutive rows.
+    Both are ordered by correspondence analysis (reciprocal averaging; Hill 1973), so that rows of like patterns, and
+    neurons that are active on like rows, are neighbours. Neurons that are always or never active stand at the left and
+    the right. Where there are more rows than lines in a picture, a line is the mean of consecutive rows.
 
     Use :meth:`from_estimator` or :meth:`from_network`.
 
@@ -100,16 +100,25 @@ class PatternDisplay:
 
 
 def _orders(on: NDArray) -> tuple[NDArray, NDArray]:
-    """Return orders of rows and neurons by the leading singular vectors of the centred pattern."""
-    share = on.mean(axis=0)
-    values = on.astype(np.float32)
-    # The singular vector from the Gram matrix of the neurons, which is small however many rows there are.
-    covariance = (values.T @ values).astype(np.float64) / len(on) - np.outer(share, share)
-    h = len(share)
-    vector = eigh(covariance, subset_by_index=(h - 1, h - 1))[1][:, 0]
-    vector *= -1.0 if vector[np.argmax(np.abs(vector))] < 0 else 1.0
-    along = np.where(share == 1, -np.inf, np.where(share == 0, np.inf, -vector))
-    neurons = np.lexsort((-share, along))
-    scores = values @ vector.astype(np.float32)
-    # Among rows of one score, those of one pattern together.
-    return np.lexsort((*np.packbits(on[:, neurons], axis=1).T[::-1], -scores)), neurons
+    """Return orders of rows and neurons by correspondence analysis.
+
+    The score of a row is the mean score of its active neurons and that of a neuron, but for a factor, the mean score of
+    the rows it is active on; the solution of the largest factor below 1 is the leading eigenvector of a matrix of the
+    neurons alone, small however many rows there are.
+    """
+    totals, counts = on.sum(axis=1), on.sum(axis=0)
+    values = on.astype(np.float32) / np.sqrt(np.maximum(totals, 1))[:, None].astype(np.float32)
+    size = np.sqrt(np.maximum(counts, 1))
+    system = (values.T @ values).astype(np.float64) / np.outer(size, size)
+    # The trivial solution, in which all scores are equal, has the factor 1 and is taken out.
+    trivial = np.sqrt(counts / max(1, counts.sum()))
+    h = len(counts)
+    vector = eigh(system - np.outer(trivial, trivial), subset_by_index=(h - 1, h - 1))[1][:, 0] / size
+    # Rows with many active neurons first: those with none have no score, and come last.
+    scores = on @ vector / np.maximum(totals, 1)
+    sign = -1.0 if (scores - scores.mean()) @ totals > 0 else 1.0
+    vector, scores = sign * vector, np.where(totals > 0, sign * scores, np.inf)
+    along = np.where(counts == len(on), -np.inf, np.where(counts == 0, np.inf, vector))
+    neurons = np.lexsort((-counts, along))
+    # Among rows of one score, to rounding, those of one pattern together.
+    return np.lexsort((*np.packbits(on[:, neurons], axis=1).T[::-1], np.round(scores, 12))), neurons

@@ -12,10 +12,11 @@ from anmin.inspection.arguments import input_names, output_name
 from anmin.inspection.calibration import CalibrationDisplay
 from anmin.inspection.cells import CellsDisplay
 from anmin.inspection.creases import CreaseDisplay
+from anmin.inspection.dependence_display import PartialDependenceDisplay
 from anmin.inspection.field import live_field, plane_of_creases
 from anmin.inspection.importance import ImportanceDisplay, bends, removal_costs
 from anmin.inspection.page import picture, section
-from anmin.inspection.partial_dependence import PartialDependence, PartialDependenceDisplay
+from anmin.inspection.partial_dependence import PartialDependence
 from anmin.inspection.patterns import PatternDisplay
 from anmin.inspection.plane import Plane
 from anmin.inspection.plotting import colour_range
