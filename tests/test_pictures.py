@@ -305,7 +305,7 @@ def test_conditioning_draws_what_the_solver_measured(solver: str, expected: tupl
     display = ConditioningDisplay.from_estimator(model)
     assert display.quantities == expected
     for name in expected:
-        recorded = model.history_[name].astype(float)
+        recorded = model.history_[name].astype(float)[1:]
         drawn = display.lines_[name].get_ydata()
         np.testing.assert_array_equal(drawn[np.isfinite(drawn)], recorded[np.isfinite(recorded)])
     display.figure_.canvas.draw()

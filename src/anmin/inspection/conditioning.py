@@ -89,6 +89,8 @@ class ConditioningDisplay:
         regular = self.history["branch"] != "degenerate"
         for each, name in zip(axes, self.quantities, strict=True):
             y = self.history[name].astype(np.float64)
+            if name == "pattern_changes":
+                y[x == 0] = np.nan  # the start has none before it to differ from
             logarithmic = name in ("condition_number", "damping")
             y = np.where((y > 0) & np.isfinite(y), y, np.nan) if logarithmic else np.where(np.isfinite(y), y, np.nan)
             (self.lines_[name],) = each.plot(x, y, color=ACCENT, linewidth=1.2, marker="o", markersize=2.6)

@@ -98,7 +98,7 @@ class ImportanceDisplay:
     Raises
     ------
     ValueError
-        If there is no neuron, or an importance is negative or NaN.
+        If an importance is negative or NaN.
     """
 
     ax_: Axes
@@ -106,7 +106,7 @@ class ImportanceDisplay:
 
     def __init__(self, importance: ArrayLike, *, meaning: str = "importance") -> None:
         self.importance = np.asarray(importance, dtype=np.float64)
-        if self.importance.ndim != 1 or len(self.importance) == 0 or not (self.importance >= 0).all():
+        if self.importance.ndim != 1 or not (self.importance >= 0).all():
             raise ValueError(f"importance must be numbers of at least 0, one for each neuron; got {importance!r}.")
         self.meaning = meaning
         self.order = np.argsort(-self.importance, kind="stable")
@@ -126,10 +126,15 @@ class ImportanceDisplay:
         ax: Axes | None = None,
     ) -> Self:
         """Draw the neurons of a network, on rows X (N, d) where there are any; see :meth:`plot`."""
+        return cls.of(network, X, sample_weight).plot(ax)
+
+    @classmethod
+    def of(cls, network: ReLUNetwork, X: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Return the display of a network, on rows X (N, d) where there are any, not yet drawn."""
         if X is None:
-            return cls(bends(network), meaning="jump of the gradient at the crease").plot(ax)
+            return cls(bends(network), meaning="jump of the gradient at the crease")
         costs = removal_costs(network, X, sample_weight)
-        return cls(costs, meaning="change of the predictions without it\n(root mean square)").plot(ax)
+        return cls(costs, meaning="change of the predictions without it\n(root mean square)")
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw the bars on ``ax``, by default on new axes, and return the display."""

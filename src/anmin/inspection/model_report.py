@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from anmin.inspection.arguments import checked_inputs, checked_targets, checked_weights, input_names, output_name
 from anmin.inspection.field import field_script
+from anmin.inspection.importance import ImportanceDisplay
 from anmin.inspection.page import section, table, write_page
 from anmin.inspection.plotting import require_matplotlib
 from anmin.inspection.report import errors_table, network_rows, score_tiles, shape
@@ -15,7 +16,6 @@ from anmin.inspection.scores import Scores
 from anmin.inspection.sections import (
     dependence_sections,
     field_sections,
-    neuron_order,
     neuron_sections,
     plane_sections,
     target_sections,
@@ -68,8 +68,8 @@ def write_model_report(
     rows = None if X is None else checked_inputs(network, X)
     w = None if rows is None or sample_weight is None else checked_weights(sample_weight, len(rows))
     targets = None if rows is None or y is None else checked_targets(network, y, len(rows))
-    order = neuron_order(network, rows, w)
-    live = field_sections(network, rows, order)
+    importance = ImportanceDisplay.of(network, rows, w)
+    live = field_sections(network, rows, importance.order)
     sections, tables = list(live), []
     tiles = [(f"{network.n_neurons:,}", "neurons"), (f"{network.n_parameters:,}", "parameters")]
     if rows is not None and targets is not None:
@@ -88,7 +88,7 @@ def write_model_report(
         lead=f"{data} {shape(network, None if rows is None else len(rows))}".strip(),
         tiles=tiles,
         tables=[*tables, section("Network", table(network_rows(network))), section("Columns", _columns(network))],
-        sections=[*sections, *neuron_sections(network, rows, w)],
+        sections=[*sections, *neuron_sections(network, rows, importance)],
         script=field_script() if live else "",
     )
 

@@ -8,6 +8,7 @@ import hashlib
 import html
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from string import Template
@@ -96,7 +97,9 @@ def picture(draw: Callable[[Figure], Any], size: tuple[float, float], descriptio
     for mode, ink in _INK.items():
         style: Any = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), ink)
         style |= {"axes.edgecolor": "#8a8f98", "axes.facecolor": "none", "axes.titlesize": "medium"}
-        with matplotlib.rc_context(style):
+        with matplotlib.rc_context(style), warnings.catch_warnings():
+            # A name may have letters that the font lacks; the page around the picture shows them.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
             # Not through pyplot: a report leaves no figure behind and needs no display.
             figure = Figure(figsize=size, layout="constrained", facecolor="none")
             draw(figure)

@@ -124,7 +124,9 @@ def crease_segments(A: NDArray, low: Sequence[float], high: Sequence[float]) -> 
         The neurons they belong to: those whose line passes through the rectangle.
     """
     segments, neurons = [], []
-    for j, (bias, *weights) in enumerate(A.T):
+    # By powers of two, which change no digit, to where no square overflows.
+    exponents = np.frexp(np.abs(A).max(axis=0))[1]
+    for j, (bias, *weights) in enumerate(np.ldexp(A, -exponents).T):
         direction = np.array([-weights[1], weights[0]])
         square = float(np.dot(weights, weights))
         if square == 0 or not np.isfinite(bias / square):

@@ -17,6 +17,7 @@ from anmin.influence import influence
 from anmin.inspection.arguments import input_names, output_name
 from anmin.inspection.conditioning import ConditioningDisplay
 from anmin.inspection.field import field_script
+from anmin.inspection.importance import ImportanceDisplay
 from anmin.inspection.leverage import LeverageDisplay
 from anmin.inspection.loss_curve import LossCurveDisplay
 from anmin.inspection.page import picture, section, table, write_page
@@ -25,7 +26,6 @@ from anmin.inspection.scores import Scores
 from anmin.inspection.sections import (
     dependence_sections,
     field_sections,
-    neuron_order,
     neuron_sections,
     plane_sections,
     target_sections,
@@ -99,8 +99,8 @@ def write_report(
     if test is not None:
         shown_X, shown_Y, shown_w = np.asarray(test[0], dtype=np.float64), _columns(test[1]), None
         which, held_out = "the held-out rows", Scores.of(shown_Y, network.predict(shown_X))
-    order = neuron_order(network, X, w)
-    live = field_sections(network, X, order)
+    importance = ImportanceDisplay.of(network, X, w)
+    live = field_sections(network, X, importance.order)
     write_page(
         path,
         title=title,
@@ -118,7 +118,7 @@ def write_report(
             *_fit_sections(network, estimator),
             *target_sections(network, shown_X, shown_Y, which, shown_w),
             *dependence_sections(network, X, w),
-            *neuron_sections(network, X, w),
+            *neuron_sections(network, X, importance),
             *_leverage(network, estimator, X, Y, w),
         ],
         script=field_script() if live else "",

@@ -14,7 +14,7 @@ from anmin.inspection.cells import CellsDisplay
 from anmin.inspection.creases import CreaseDisplay
 from anmin.inspection.dependence_display import PartialDependenceDisplay
 from anmin.inspection.field import live_field, plane_of_creases
-from anmin.inspection.importance import ImportanceDisplay, bends, removal_costs
+from anmin.inspection.importance import ImportanceDisplay
 from anmin.inspection.page import picture, section
 from anmin.inspection.partial_dependence import PartialDependence
 from anmin.inspection.patterns import PatternDisplay
@@ -49,46 +49,25 @@ def field_sections(network: ReLUNetwork, X: NDArray | None, order: NDArray) -> l
     return [section("The field, live", figure, note)]
 
 
-def neuron_order(network: ReLUNetwork, X: NDArray | None, sample_weight: NDArray | None = None) -> NDArray:
-    """Return the numbers of the neurons, the most important first."""
-    importance = bends(network) if X is None else removal_costs(network, X, sample_weight)
-    return np.argsort(-importance, kind="stable")
-
-
-def neuron_sections(network: ReLUNetwork, X: NDArray | None, sample_weight: NDArray | None = None) -> list[str]:
+def neuron_sections(network: ReLUNetwork, X: NDArray | None, importance: ImportanceDisplay) -> list[str]:
     """Return the importance of the neurons, and with rows X (N, d) where they are active."""
     if network.n_neurons == 0:
         return []
-
-    def importance(figure: Figure) -> None:
-        ImportanceDisplay.from_network(network, X, sample_weight=sample_weight, ax=figure.subplots())
-
+    drawn = picture(partial(_draw_each, displays=[importance]), (11.0, 3.2), "importance of the neurons")
     if X is None:
         note = "How far the gradient jumps where a neuron switches, in units of the output for one of the inputs."
-        drawn = picture(importance, (11.0, 3.2), "importance of the neurons")
         return [section("How much each neuron bends the network", drawn, note)]
     note = (
         "How far the predictions would move, in units of the output, if the neuron were removed and the output weights "
         "of the others were solved for again."
     )
-    sections = [
-        section("How much each neuron counts", picture(importance, (11.0, 3.2), "importance of the neurons"), note)
-    ]
-
-    def patterns(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2)
-        PatternDisplay.from_network(network, X, ax=left)
-        CellsDisplay.from_network(network, X).plot(right)
-
-    def pattern(figure: Figure) -> None:
-        PatternDisplay.from_network(network, X, ax=figure.subplots())
-
+    sections = [section("How much each neuron counts", drawn, note)]
+    displays: list[Any] = [PatternDisplay(network.pattern(X))]
     note = "Rows of like patterns are neighbours, and so are neurons that are active on like rows."
     if network.n_features == 2:
+        displays.append(CellsDisplay(network, X))
         note += " The network is one linear function on each cell; in white cells there is no row."
-        drawn = picture(patterns, (12.6, 4.4), "activation pattern and cells")
-        return [*sections, section("Where the neurons are active", drawn, note)]
-    drawn = picture(pattern, (11.0, 4.2), "activation pattern")
+    drawn = picture(partial(_draw_each, displays=displays), (12.6, 4.4), "activation pattern")
     return [*sections, section("Where the neurons are active", drawn, note)]
 
 
@@ -160,6 +139,11 @@ def plane_sections(network: ReLUNetwork, X: NDArray, Y: NDArray) -> list[str]:
         )
         for k in range(min(network.n_outputs, SHOWN_OUTPUTS))
     ]
+
+
+def _draw_each(figure: Figure, displays: list[Any]) -> None:
+    for ax, display in zip(figure.subplots(1, len(displays), squeeze=False)[0], displays, strict=True):
+        display.plot(ax)
 
 
 def _draw_plane(figure: Figure, network: ReLUNetwork, X: NDArray, Y: NDArray, k: int) -> None:
