@@ -314,6 +314,14 @@ def test_the_rectangle_without_rows_holds_crossings_of_creases() -> None:
     assert np.ptp([plane.low, plane.high], axis=0).max() < 20
 
 
+def test_the_slider_begins_with_the_neurons_that_add_most() -> None:
+    # Of a picture from 0 to 1: 10 everywhere, up to 1, nothing, and up to −100.
+    A = np.array([[10.0, 0.0, -5.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    network = ReLUNetwork(A, np.array([[1.0], [1.0], [1.0], [-100.0]]), np.zeros(1))
+    figure = live_field(network, Plane((0.0, 0.0), (1.0, 1.0), ("a", "b")))
+    assert '"order":[3,0,1,2]' in figure
+
+
 @pytest.mark.parametrize(
     "A",
     [
@@ -338,7 +346,7 @@ def test_fields_of_other_networks_are_refused() -> None:
     three = ReLUNetwork(np.ones((4, 1)), np.ones((1, 1)), np.zeros(1))
     plane = Plane((0.0, 0.0), (1.0, 1.0), ("a", "b"))
     with pytest.raises(ValueError, match="networks of 2 inputs; this one has 3"):
-        live_field(three, plane, np.arange(1))
+        live_field(three, plane)
     huge = ReLUNetwork(np.full((3, 1), 1e200), np.full((1, 1), 1e200), np.zeros(1))
     with pytest.raises(ValueError, match="too large for float64"), np.errstate(over="ignore"):
-        live_field(huge, plane, np.arange(1))
+        live_field(huge, plane)

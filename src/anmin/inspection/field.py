@@ -16,9 +16,10 @@ from anmin.inspection.arguments import input_names, output_name
 from anmin.inspection.importance import bends
 from anmin.inspection.plane import Plane, crease_segments
 from anmin.inspection.plotting import shortened
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, activation
 
 _PIXELS = 240  # of a side where the rectangle is a square; as many in all where it is not
+_SORTED_BY = 2**22  # activations from which the order of the neurons is found
 _MOST_CROSSED = 200  # neurons whose creases are crossed with one another to find where the network bends
 
 _FIGURE = """<figure class="field">
@@ -34,17 +35,18 @@ _FIGURE = """<figure class="field">
 <label class="wide">Neurons switched on: <output class="count">$count of $count</output>
 <input class="slider" type="range" min="0" max="$count" value="$count" step="1"></label>
 $output<label><input class="shown" type="checkbox">Show the creases</label>
-<fieldset><legend>Each neuron, the most important first</legend><div class="neurons"></div></fieldset>
+<fieldset><legend>Each neuron, first what adds most</legend><div class="neurons"></div></fieldset>
 </div>
 <noscript>This picture is computed in the page and needs JavaScript; the others do not.</noscript>
 </figure>"""
 
 
-def live_field(network: ReLUNetwork, plane: Plane, order: NDArray) -> str:
+def live_field(network: ReLUNetwork, plane: Plane) -> str:
     """Return the HTML of a figure that computes the field, with switches for the neurons.
 
     The grey levels go from black, the least value of the whole network within the rectangle, to white, the largest.
-    Pixel (column, row) shows f at its centre. The page needs the script of :func:`field_script`, once.
+    Pixel (column, row) shows f at its centre. The slider switches neurons on in the order of how much they add, in the
+    root mean square over the pixels, the most first. The page needs the script of :func:`field_script`, once.
 
     Parameters
     ----------
@@ -52,8 +54,6 @@ def live_field(network: ReLUNetwork, plane: Plane, order: NDArray) -> str:
         Of two inputs, in raw units.
     plane : Plane
         What to show.
-    order : ndarray of shape (h,)
-        Numbers of the neurons, the most important first: the slider switches them on in this order.
 
     Raises
     ------
@@ -63,7 +63,8 @@ def live_field(network: ReLUNetwork, plane: Plane, order: NDArray) -> str:
     if network.n_features != 2:
         raise ValueError(f"A field can be drawn for networks of 2 inputs; this one has {network.n_features}.")
     width, height = _size(plane)
-    values = network.predict(pixel_centres(plane, width, height))
+    points = pixel_centres(plane, width, height)
+    values = network.predict(points)
     if not np.isfinite(values).all():
         raise ValueError("The field cannot be drawn: its values are too large for float64.")
     ranges = [
@@ -84,7 +85,7 @@ def live_field(network: ReLUNetwork, plane: Plane, order: NDArray) -> str:
         "inputs": inputs,
         "outputs": outputs,
         "ranges": ranges,
-        "order": order.tolist(),
+        "order": _order(network, points).tolist(),
         "creases": _creases(network, plane),
     }
     across, down = (inputs[1], inputs[0]) if plane.is_picture else (inputs[0], inputs[1])
@@ -151,6 +152,15 @@ def plane_of_creases(network: ReLUNetwork) -> Plane:
     low, high = np.quantile(points, [0.15, 0.85], axis=0)
     margin = 0.1 * (high - low)
     return Plane.around(np.vstack([low - margin, high + margin]), network.feature_names)
+
+
+def _order(network: ReLUNetwork, points: NDArray) -> NDArray:
+    """Return the numbers of the neurons by the root mean square of what they add at points (n, 2), the most first."""
+    # A part of the points is enough to sort by, and keeps the activations small.
+    points = points[:: -(-len(points) * network.n_neurons // _SORTED_BY)] if network.n_neurons else points
+    active = activation(points @ network.A[1:] + network.A[0], network.negative_slope)
+    added = np.hypot.reduce(active, axis=0) * np.hypot.reduce(network.B, axis=1)
+    return np.argsort(-added, kind="stable")
 
 
 def _size(plane: Plane) -> tuple[int, int]:

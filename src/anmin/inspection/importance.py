@@ -152,7 +152,8 @@ class ImportanceDisplay:
         ax.set_ylim(bottom=0)
         idle = int((self.importance == 0).sum())
         if idle:
-            ax.set_title(f"{idle} could go at no cost", fontsize="medium")
+            # Not all of them at once: each may be what the others are replaced by.
+            ax.set_title(f"{'any one of ' if idle > 1 else ''}{idle} could go at no cost", fontsize="medium")
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", alpha=0.25, linewidth=0.6)
         ax.set_axisbelow(True)

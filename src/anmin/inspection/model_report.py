@@ -69,7 +69,7 @@ def write_model_report(
     w = None if rows is None or sample_weight is None else checked_weights(sample_weight, len(rows))
     targets = None if rows is None or y is None else checked_targets(network, y, len(rows))
     importance = ImportanceDisplay.of(network, rows, w)
-    live = field_sections(network, rows, importance.order)
+    live = field_sections(network, rows)
     sections, tables = list(live), []
     tiles = [(f"{network.n_neurons:,}", "neurons"), (f"{network.n_parameters:,}", "parameters")]
     if rows is not None and targets is not None:

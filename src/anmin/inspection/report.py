@@ -100,7 +100,7 @@ def write_report(
         shown_X, shown_Y, shown_w = np.asarray(test[0], dtype=np.float64), _columns(test[1]), None
         which, held_out = "the held-out rows", Scores.of(shown_Y, network.predict(shown_X))
     importance = ImportanceDisplay.of(network, X, w)
-    live = field_sections(network, X, importance.order)
+    live = field_sections(network, X)
     write_page(
         path,
         title=title,

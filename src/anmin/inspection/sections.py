@@ -32,13 +32,13 @@ _MOST_AVERAGED = 20_000  # rows of a partial dependence in a report
 _MOST_LIVE_WEIGHTS = 20_000  # beyond, the page would take seconds to draw a field
 
 
-def field_sections(network: ReLUNetwork, X: NDArray | None, order: NDArray) -> list[str]:
+def field_sections(network: ReLUNetwork, X: NDArray | None) -> list[str]:
     """Return the live field of a network of two inputs over the range of rows X (N, 2), or none of any other."""
     if network.n_features != 2 or network.n_neurons * (3 + network.n_outputs) > _MOST_LIVE_WEIGHTS:
         return []
     plane = plane_of_creases(network) if X is None else Plane.around(X, network.feature_names)
     try:
-        figure = live_field(network, plane, order)
+        figure = live_field(network, plane)
     except ValueError:
         return []  # values too large for a picture
     where = "where most of its creases cross" if X is None else "over the range of the rows"
