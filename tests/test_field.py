@@ -342,6 +342,30 @@ def test_every_network_of_two_inputs_has_a_page(A: np.ndarray, tmp_path: Path) -
     assert "The field, live" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+def test_names_without_an_encoding_are_written_with_a_question_mark(tmp_path: Path) -> None:
+    network = random_network(14, feature_names=("\ud800", "b"), output_names=("\x00\x1b",))
+    write_model_report(tmp_path / "r.html", network, np.eye(2), np.ones(2), title="half \udfff")
+    assert "half ?" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("d", "h"), [(0, 0), (0, 2), (1, 0), (2, 0), (1, 1), (3, 2)])
+@pytest.mark.parametrize("n_rows", [None, 1])
+def test_every_small_network_has_a_page(d: int, h: int, n_rows: int | None, tmp_path: Path) -> None:
+    rng = np.random.default_rng(15)
+    network = ReLUNetwork(rng.standard_normal((d + 1, h)), rng.standard_normal((h, 1)), np.zeros(1))
+    X = None if n_rows is None else rng.standard_normal((n_rows, d))
+    write_model_report(tmp_path / "r.html", network, X, None if X is None else np.ones(len(X)))
+    assert f"{h} neuron" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_a_field_of_too_many_neurons_is_left_out_and_said_so(tmp_path: Path) -> None:
+    write_model_report(tmp_path / "r.html", random_network(16, h=1001))
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "1,001 neurons are too many" in page
+    assert "<canvas" not in page
+    assert "<script" not in page
+
+
 def test_fields_of_other_networks_are_refused() -> None:
     three = ReLUNetwork(np.ones((4, 1)), np.ones((1, 1)), np.zeros(1))
     plane = Plane((0.0, 0.0), (1.0, 1.0), ("a", "b"))

@@ -273,8 +273,10 @@ def test_importance_display_orders_the_neurons(table_fit) -> None:
     np.testing.assert_allclose(heights, np.sort(removal_costs(model.network_, X))[::-1])
     assert (np.diff(display.importance[display.order]) <= 0).all()
     ImportanceDisplay.from_network(random_network(0, 2, 200)).figure_.canvas.draw()
-    with pytest.raises(ValueError, match="numbers of at least 0"):
+    with pytest.raises(ValueError, match="finite numbers of at least 0"):
         ImportanceDisplay([1.0, np.nan])
+    with pytest.raises(ValueError, match="finite numbers of at least 0"):
+        ImportanceDisplay.from_network(ReLUNetwork(np.full((3, 1), 1e200), np.full((1, 1), 1e200), np.zeros(1)))
 
 
 def test_leverage_display_draws_what_influence_finds(table_fit) -> None:

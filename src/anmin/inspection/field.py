@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from importlib.resources import files
 from itertools import combinations
 from string import Template
@@ -105,8 +106,10 @@ def live_field(network: ReLUNetwork, plane: Plane) -> str:
     return Template(_FIGURE).substitute(parts)
 
 
-def field_script() -> str:
-    """Return the script that draws every :func:`live_field` of a page."""
+def field_script(sections: Iterable[str]) -> str:
+    """Return the script that draws every :func:`live_field` of a page, or nothing where its sections have none."""
+    if not any("<canvas" in section for section in sections):
+        return ""
     return files("anmin.inspection").joinpath("field.js").read_text(encoding="utf-8")
 
 

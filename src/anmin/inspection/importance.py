@@ -25,11 +25,9 @@ def bends(network: ReLUNetwork) -> NDArray:
     The gradient jumps by this across its crease, in units of y for one of x; it takes no rows, and depends on the
     units of the inputs.
     """
-    return (
-        (1 - network.negative_slope)
-        * np.hypot.reduce(network.A[1:], axis=0, initial=0.0)
-        * np.hypot.reduce(network.B, axis=1)
-    )
+    with np.errstate(over="ignore"):
+        lengths = np.hypot.reduce(network.A[1:], axis=0, initial=0.0) * np.hypot.reduce(network.B, axis=1)
+    return (1 - network.negative_slope) * lengths
 
 
 def removal_costs(network: ReLUNetwork, X: ArrayLike, sample_weight: ArrayLike | None = None) -> NDArray:
@@ -98,7 +96,7 @@ class ImportanceDisplay:
     Raises
     ------
     ValueError
-        If an importance is negative or NaN.
+        If an importance is negative or not finite.
     """
 
     ax_: Axes
@@ -106,8 +104,10 @@ class ImportanceDisplay:
 
     def __init__(self, importance: ArrayLike, *, meaning: str = "importance") -> None:
         self.importance = np.asarray(importance, dtype=np.float64)
-        if self.importance.ndim != 1 or not (self.importance >= 0).all():
-            raise ValueError(f"importance must be numbers of at least 0, one for each neuron; got {importance!r}.")
+        if self.importance.ndim != 1 or not ((self.importance >= 0) & np.isfinite(self.importance)).all():
+            raise ValueError(
+                f"importance must be finite numbers of at least 0, one for each neuron; got {importance!r}."
+            )
         self.meaning = meaning
         self.order = np.argsort(-self.importance, kind="stable")
 

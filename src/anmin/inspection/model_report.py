@@ -89,7 +89,7 @@ def write_model_report(
         tiles=tiles,
         tables=[*tables, section("Network", table(network_rows(network))), section("Columns", _columns(network))],
         sections=[*sections, *neuron_sections(network, rows, importance)],
-        script=field_script() if live else "",
+        script=field_script(live),
     )
 
 

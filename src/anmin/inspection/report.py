@@ -121,7 +121,7 @@ def write_report(
             *neuron_sections(network, X, importance),
             *_leverage(network, estimator, X, Y, w),
         ],
-        script=field_script() if live else "",
+        script=field_script(live),
     )
 
 

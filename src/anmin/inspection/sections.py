@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 SHOWN_OUTPUTS = 3
 _SHOWN_CURVES = 6
 _MOST_AVERAGED = 20_000  # rows of a partial dependence in a report
-_MOST_LIVE_WEIGHTS = 20_000  # beyond, the page would take seconds to draw a field
+_MOST_LIVE = 1000  # neurons; with more, the page would follow the slider too slowly
 
 
 def field_sections(network: ReLUNetwork, X: NDArray | None) -> list[str]:
     """Return the live field of a network of two inputs over the range of rows X (N, 2), or none of any other."""
-    if network.n_features != 2 or network.n_neurons * (3 + network.n_outputs) > _MOST_LIVE_WEIGHTS:
+    if network.n_features != 2:
         return []
+    if network.n_neurons > _MOST_LIVE:
+        text = f"The field is not computed in this page: {network.n_neurons:,} neurons are too many to do so quickly."
+        return [f'<p class="note">{text}</p>']
     plane = plane_of_creases(network) if X is None else Plane.around(X, network.feature_names)
     try:
         figure = live_field(network, plane)
@@ -99,7 +102,7 @@ def dependence_sections(network: ReLUNetwork, X: NDArray, sample_weight: NDArray
         if len(curves) < network.n_features:
             note += f" The {len(curves)} of {network.n_features} inputs that move it most are shown."
         if step > 1:
-            note += f" Averaged over every {step}th row."
+            note += f" Averaged over one row in {step}."
         sections.append(section(f"What {name} depends on", drawn, note))
     return sections
 
