@@ -26,6 +26,7 @@ matplotlib.use("Agg")
 
 NASTY = (
     "</script><script>document.title='broken'</script>",
+    "</script x",
     "<!--<script>",
     "<img src=x onerror=\"document.title='broken'\">",
     "=cmd|' /C calc'!A0",
