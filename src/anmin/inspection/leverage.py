@@ -77,7 +77,7 @@ class LeverageDisplay:
         """Draw the rows on ``ax``, by default on new axes, and return the display."""
         ax = new_axes(width=5.2)[0] if ax is None else ax
         size = float(np.clip(8000 / len(self.leverage), 4.0, 16.0))
-        ax.scatter(self.leverage, self.residuals, s=size, alpha=0.5, color=ACCENT, linewidths=0, rasterized=True)
+        ax.scatter(self.leverage, self.residuals, s=size, alpha=0.7, color=ACCENT, linewidths=0, rasterized=True)
         ax.axhline(0, color=MUTED, linewidth=0.8)
         ax.axvline(2 * float(self.leverage.mean()), color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         for row in self._apart():
