@@ -343,6 +343,8 @@ def test_report_without_matplotlib_is_refused_before_the_fit(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(ReLURegressor, "fit", lambda *arguments: pytest.fail("the fit began"))
     assert 'pip install "anmin[plots]"' in refused("fit", "--report", "r.html")
+    ReLUNetwork(np.ones((3, 1)), np.ones((1, 1)), np.zeros(1)).save("model.json")
+    assert 'pip install "anmin[plots]"' in refused("report", "model.json")
 
 
 def test_data_set_that_needs_a_file_is_explained() -> None:

@@ -14,7 +14,22 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from anmin import ReLUNetwork, ReLURegressor, datasets
 from anmin.history import History, Record
-from anmin.inspection import CreaseDisplay, LossCurveDisplay, ResidualsDisplay, Scores, write_report
+from anmin.inspection import (
+    CalibrationDisplay,
+    CellsDisplay,
+    ConditioningDisplay,
+    CreaseDisplay,
+    ErrorSizeDisplay,
+    ImportanceDisplay,
+    LeverageDisplay,
+    LossCurveDisplay,
+    PartialDependenceDisplay,
+    PatternDisplay,
+    ResidualsDisplay,
+    Scores,
+    write_model_report,
+    write_report,
+)
 from anmin.inspection.plane import crease_segments
 from anmin.inspection.plotting import colour_range
 
@@ -306,6 +321,15 @@ def test_pictures_without_matplotlib_name_the_extra(plane_fit, tmp_path: Path, m
         lambda: write_report(tmp_path / "r.html", model, data.X, data.y),
         lambda: LossCurveDisplay.from_estimator(model),
         lambda: CreaseDisplay.from_estimator(model, data.X),
+        lambda: CellsDisplay.from_estimator(model, data.X),
+        lambda: PatternDisplay.from_estimator(model, data.X),
+        lambda: ImportanceDisplay.from_estimator(model, data.X),
+        lambda: LeverageDisplay.from_estimator(model, data.X, data.y),
+        lambda: ConditioningDisplay.from_estimator(model),
+        lambda: CalibrationDisplay.from_estimator(model, data.X, data.y),
+        lambda: PartialDependenceDisplay.from_estimator(model, data.X),
+        lambda: ErrorSizeDisplay.from_estimators([model], data.X, data.y),
+        lambda: write_model_report(tmp_path / "r.html", model.network_),
     ):
         with pytest.raises(ImportError, match=r'pip install "anmin\[plots\]"'):
             draw()
