@@ -152,6 +152,28 @@ def test_report_is_written(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("table")
+def test_a_model_is_reported_with_and_without_rows_and_targets(folder: Path) -> None:
+    run("fit", "t.csv", "-y", "y", "--ignore", "w,z", *SMALL)
+
+    def page(*arguments: str) -> str:
+        assert run("report", "model.json", *arguments, "--out", "r.html").stdout == "Wrote r.html.\n"
+        return (folder / "r.html").read_text(encoding="utf-8")
+
+    alone, weighted = page(), page("t.csv", "--weights", "w")
+    table = datasets.open_table("t.csv")
+    a, b, w, y = table.numbers(("a", "b", "w", "y")).T
+    datasets.write_csv("ab.csv", ("b", "a"), np.column_stack([b, a]))
+    rows = page("ab.csv")
+    assert "The field, live" in alone
+    assert "these rows" not in alone + rows
+    assert "What y depends on" in rows
+    assert "What y depends on" not in alone
+    scores = Scores.of(y, ReLUNetwork.load("model.json").predict(np.column_stack([a, b])), w)
+    assert f"{scores.mse:.5g}" in weighted
+    assert "On t.csv. 40 rows" in weighted
+
+
+@pytest.mark.usefixtures("table")
 def test_quiet_says_nothing() -> None:
     result = run("fit", "t.csv", "-y", "y", "--ignore", "w,z", "--quiet", *SMALL)
     assert result.output == ""
@@ -224,7 +246,7 @@ def test_datasets_are_listed() -> None:
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"anmin {anmin.__version__}\n"
     assert "fit" in run().stdout
-    for command in ("fit", "predict", "evaluate", "datasets"):
+    for command in ("fit", "predict", "evaluate", "report", "datasets"):
         assert f"Example: anmin {command}" in run(command, "--help").stdout
 
 
@@ -281,6 +303,14 @@ BAD_COMMANDS = {
     "model is a folder": (("fit", "--out", "."), "--out must name a file; . is a folder"),
     "model replaces data": (("fit", "t.csv", "-y", "y", "--out", "t.csv"), "--out t.csv would replace t.csv"),
     "report replaces model": (("fit", "--out", "x", "--report", "x"), "would replace x, which --out names too"),
+    "report of no model": (("report", "none.json"), "There is no file none.json"),
+    "report of no data": (("report", "model.json", "none.csv"), "There is no file none.csv"),
+    "report of other inputs": (("report", "model.json", "gaps.csv"), "gaps.csv has no columns 'p', 'q'"),
+    "report without the target": (("report", "model.json", "pq.csv", "-y", "q"), "pq.csv has no column 'q'"),
+    "report of too many targets": (("report", "model.json", "t.csv", "-y", "a,b"), "must name 1 column(s)"),
+    "report with a target alone": (("report", "model.json", "-y", "a"), "are columns of DATA"),
+    "report in no folder": (("report", "model.json", "-o", "none/r.html"), "there is no folder none"),
+    "report replaces its model": (("report", "model.json", "-o", "model.json"), "would replace model.json"),
     "predictions replace model": (("predict", "model.json", "t.csv", "-o", "model.json"), "would replace model.json"),
 }
 
@@ -313,6 +343,8 @@ def test_report_without_matplotlib_is_refused_before_the_fit(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(ReLURegressor, "fit", lambda *arguments: pytest.fail("the fit began"))
     assert 'pip install "anmin[plots]"' in refused("fit", "--report", "r.html")
+    ReLUNetwork(np.ones((3, 1)), np.ones((1, 1)), np.zeros(1)).save("model.json")
+    assert 'pip install "anmin[plots]"' in refused("report", "model.json")
 
 
 def test_data_set_that_needs_a_file_is_explained() -> None:

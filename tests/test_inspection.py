@@ -14,7 +14,22 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from anmin import ReLUNetwork, ReLURegressor, datasets
 from anmin.history import History, Record
-from anmin.inspection import CreaseDisplay, LossCurveDisplay, ResidualsDisplay, Scores, write_report
+from anmin.inspection import (
+    CalibrationDisplay,
+    CellsDisplay,
+    ConditioningDisplay,
+    CreaseDisplay,
+    ErrorSizeDisplay,
+    ImportanceDisplay,
+    LeverageDisplay,
+    LossCurveDisplay,
+    PartialDependenceDisplay,
+    PatternDisplay,
+    ResidualsDisplay,
+    Scores,
+    write_model_report,
+    write_report,
+)
 from anmin.inspection.plane import crease_segments
 from anmin.inspection.plotting import colour_range
 
@@ -196,17 +211,19 @@ class _Parts(HTMLParser):
         self.loads: list[str] = []
         self.text = ""
         self.open: list[str] = []
+        self.scripts = 0
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         self.loads += [value for key, value in attrs if key in ("src", "href", "srcset", "data")]
-        if tag not in ("meta", "img", "source"):
+        self.scripts += tag == "script"
+        if tag not in ("meta", "img", "source", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.text += data
 
 
@@ -221,9 +238,10 @@ def test_report_is_self_contained_and_holds_the_numbers(plane_fit, tmp_path: Pat
     model, data = plane_fit
     write_report(tmp_path / "r.html", model, data.X, data.y, title="A star", data=data.description)
     parts = _parts(tmp_path / "r.html")
-    assert len(parts.loads) == 6  # three pictures, light and dark
+    assert len(parts.loads) == 16  # eight pictures, light and dark
     assert all(load.startswith("data:image/png;base64,") for load in parts.loads)
-    assert not re.search(r"https?://|@import|url\(", (tmp_path / "r.html").read_text(encoding="utf-8"))
+    page = (tmp_path / "r.html").read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")  # a mere name
+    assert not re.search(r"https?://|@import|url\(", page)
     scores = Scores.of(data.y, model.predict(data.X))
     for expected in ("A star", f"{scores.mse:.5g}", f"{scores.r2:.5g}", model.status_.value, "256 rows", "creases"):
         assert expected in parts.text
@@ -265,7 +283,7 @@ def test_report_tells_how_much_each_input_counts(tmp_path: Path) -> None:
     assert "The first 20 of 22 inputs are shown." in page
     fixed = ReLURegressor(n_neurons=4, alpha=0.1, relocate=False, random_state=0).fit(X, y)
     write_report(tmp_path / "r.html", fixed, X, y)
-    assert "counts" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "How much each input counts" not in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_report_escapes_what_the_user_wrote(plane_fit, tmp_path: Path) -> None:
@@ -282,7 +300,8 @@ def test_report_escapes_what_the_user_wrote(plane_fit, tmp_path: Path) -> None:
         target_names=["<i>y</i> $^{$"],
     )
     parts = _parts(tmp_path / "r.html")
-    assert "<script" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert parts.scripts == 2  # the weights, and what draws them
+    assert "<script>alert" not in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert nasty in parts.text
 
 
@@ -302,6 +321,15 @@ def test_pictures_without_matplotlib_name_the_extra(plane_fit, tmp_path: Path, m
         lambda: write_report(tmp_path / "r.html", model, data.X, data.y),
         lambda: LossCurveDisplay.from_estimator(model),
         lambda: CreaseDisplay.from_estimator(model, data.X),
+        lambda: CellsDisplay.from_estimator(model, data.X),
+        lambda: PatternDisplay.from_estimator(model, data.X),
+        lambda: ImportanceDisplay.from_estimator(model, data.X),
+        lambda: LeverageDisplay.from_estimator(model, data.X, data.y),
+        lambda: ConditioningDisplay.from_estimator(model),
+        lambda: CalibrationDisplay.from_estimator(model, data.X, data.y),
+        lambda: PartialDependenceDisplay.from_estimator(model, data.X),
+        lambda: ErrorSizeDisplay.from_estimators([model], data.X, data.y),
+        lambda: write_model_report(tmp_path / "r.html", model.network_),
     ):
         with pytest.raises(ImportError, match=r'pip install "anmin\[plots\]"'):
             draw()

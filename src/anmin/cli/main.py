@@ -13,6 +13,7 @@ from anmin.cli.export import export
 from anmin.cli.fit import fit
 from anmin.cli.listing import datasets
 from anmin.cli.predict import evaluate, predict
+from anmin.cli.report import report
 
 app = typer.Typer(
     name="anmin",
@@ -48,6 +49,7 @@ app.command()(fit)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(export)
+app.command()(report)
 app.command()(compare)
 app.command()(datasets)
 app.add_typer(paper.app, name="paper", short_help="Make the tables and figures of the source paper again.")

@@ -60,7 +60,7 @@ class Plane:
         image = ax.pcolormesh(x, y, field, shading="nearest", rasterized=True, **style)
         if field.min() < 0 < field.max():
             ax.contour(x, y, field, levels=[0.0], colors="black", linewidths=1.1)
-        self._frame(ax)
+        self.frame(ax)
         return image
 
     def draw_rows(self, ax: Axes, X: NDArray, values: NDArray, *, outline: bool = True, **style: Any) -> Any:
@@ -75,12 +75,12 @@ class Plane:
                 image = ax.pcolormesh(x, y, field, shading="nearest", rasterized=True, **style)
                 if outline and field.min() < 0 < field.max():
                     ax.contour(x, y, field, levels=[0.0], colors="black", linewidths=1.1)
-                self._frame(ax)
+                self.frame(ax)
                 return image
         x, y = X.T[::-1] if self.is_picture else X.T
         size = float(np.clip(6000 / len(X), 2.0, 24.0))
         points = ax.scatter(x, y, c=values, s=size, linewidths=0, rasterized=True, **style)
-        self._frame(ax)
+        self.frame(ax)
         return points
 
     def draw_lines(self, ax: Axes, segments: NDArray, **style: Any) -> Any:
@@ -91,7 +91,8 @@ class Plane:
         ax.add_collection(lines)
         return lines
 
-    def _frame(self, ax: Axes) -> None:
+    def frame(self, ax: Axes) -> None:
+        """Set limits, proportions and labels of axes that show the rectangle."""
         order = (1, 0) if self.is_picture else (0, 1)
         (x0, y0), (x1, y1) = ([corner[i] for i in order] for corner in (self.low, self.high))
         ax.set_xlim(x0, x1)
@@ -123,7 +124,9 @@ def crease_segments(A: NDArray, low: Sequence[float], high: Sequence[float]) -> 
         The neurons they belong to: those whose line passes through the rectangle.
     """
     segments, neurons = [], []
-    for j, (bias, *weights) in enumerate(A.T):
+    # By powers of two, which change no digit, to where no square overflows.
+    exponents = np.frexp(np.abs(A).max(axis=0))[1]
+    for j, (bias, *weights) in enumerate(np.ldexp(A, -exponents).T):
         direction = np.array([-weights[1], weights[0]])
         square = float(np.dot(weights, weights))
         if square == 0 or not np.isfinite(bias / square):

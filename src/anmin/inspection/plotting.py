@@ -54,10 +54,15 @@ def readable_ticks(ax: Axes, y: NDArray) -> None:
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
+def shortened(name: str) -> str:
+    """Return the name of a column in one line, cut where it is long."""
+    line = "".join(c if c.isprintable() else " " for c in name)
+    return line if len(line) <= 40 else line[:37] + "..."
+
+
 def label(name: str) -> str:
     """Return the name of a column as Matplotlib text: a dollar sign is no formula, and long names are cut."""
-    short = name if len(name) <= 40 else name[:37] + "..."
-    return short.replace("$", r"\$")
+    return shortened(name).replace("$", r"\$")
 
 
 def colour_range(values: NDArray) -> dict[str, Any]:

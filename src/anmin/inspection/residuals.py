@@ -107,7 +107,7 @@ class ResidualsDisplay:
                 linewidths=0.1,
                 rasterized=True,
             )
-            ax.figure.colorbar(counts, ax=ax, label="rows", shrink=0.9)
+            ax.figure.colorbar(counts, ax=ax, label="rows in a hexagon", shrink=0.9)
         ax.plot([low, high], [low, high], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
         ax.set(xlim=(low, high), ylim=(low, high), xlabel=f"actual {self._label}", ylabel=f"predicted {self._label}")
         ax.set_aspect("equal")
