@@ -197,6 +197,7 @@ def test_bad_input_is_refused(settings: dict, y: NDArray | None, message: str) -
 def test_estimator_checks(loss: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        checks = check_estimator(ReLUClassifier(8, loss=loss, relocate=False, random_state=0), on_fail=None)
+        # With fewer neurons it depends on whether equal rows are repeated or weighted, if rows count as few.
+        checks = check_estimator(ReLUClassifier(16, loss=loss, relocate=False, random_state=0), on_fail=None)
     failed = [(check["check_name"], check["exception"]) for check in checks if check["status"] == "failed"]
     assert failed == []

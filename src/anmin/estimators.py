@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from anmin.devices import device_of, on_host
 from anmin.fitting import BaseReLU, is_here
@@ -328,6 +328,14 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
             predictions = loss.mean(predictions)
         return predictions[:, 0] if self._y_is_1d else predictions
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        counts = isinstance(self.loss, str) and self.loss == "poisson"
+        tags.target_tags.positive_only = counts
+        # Several outputs are fitted too, but who asks for several does not look whether they must be positive.
+        tags.target_tags.multi_output = not counts
+        return tags
+
     def _loss(self) -> Loss | None:
         """Return the loss, None for the squared one; raise ValueError if there is none of that name."""
         q = self.quantile
@@ -375,4 +383,6 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
             return X, X.n_outputs == 1
         inputs = checked_inputs(self, X, reset=True)
         targets = checked_targets(self, inputs, y)
+        if targets.shape[1:] == (1,) and not self.__sklearn_tags__().target_tags.multi_output:
+            targets = column_or_1d(targets, warn=True)
         return ArrayRows(inputs, targets, on_host(sample_weight)), targets.ndim == 1
