@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -192,12 +193,19 @@ def test_statuses_say_what_to_do():
     assert all(status.value.endswith(".") for status in Status)
 
 
-def test_history_is_a_sequence_with_named_columns():
+def test_history_is_a_sequence_with_named_columns(monkeypatch):
     history = History((Record(loss=2.0), replace(Record(loss=1.0), iteration=1)))
     assert len(history) == 2
     assert history[1].loss == 1.0
     assert history["loss"].tolist() == [2.0, 1.0]
     assert history.to_dict()["iteration"] == [0, 1]
+    frame = history.to_frame()
+    assert list(frame.index) == [0, 1]
+    assert set(frame.columns) == set(history.names()) - {"iteration"}
+    np.testing.assert_array_equal(frame["loss"], history["loss"])
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        history.to_frame()
     assert list(history) == list(history.records)
     with pytest.raises(KeyError, match="has no 'accuracy'; it has iteration"):
         history["accuracy"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Status(Enum):
@@ -111,6 +114,20 @@ class History(Sequence[Record]):
         """Return the columns as lists of Python numbers, ready for JSON or a data frame."""
         rows = [asdict(record) for record in self.records]
         return {name: [row[name] for row in rows] for name in self.names()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas data frame with a row for each iteration, which is its index.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("A data frame needs pandas, which is not installed: pip install pandas.") from None
+        return pd.DataFrame(self.to_dict()).set_index("iteration")
 
     @staticmethod
     def names() -> tuple[str, ...]:
