@@ -12,7 +12,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from anmin import estimators
+from anmin import fitting
 from anmin.blas import cholesky, cholesky_solve
 from anmin.history import Record
 from anmin.lab import protocol
@@ -129,7 +129,7 @@ def without_linear_start() -> AbstractContextManager[None]:
 @contextmanager
 def without_relevance() -> Iterator[None]:
     """Keep the scales of the inputs equal."""
-    choose = getattr(estimators, "choose_alpha", None)
+    choose = getattr(fitting, "choose_alpha", None)
     if choose is None or "relevance" not in inspect.signature(choose).parameters:
         raise Unavailable("There is no choice of relevances in this version to be left out.")
 
