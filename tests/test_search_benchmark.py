@@ -14,7 +14,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import anmin.selection
-from anmin import ReLURegressor, estimators
+from anmin import ReLURegressor, fitting
 from anmin.lab import accuracy
 from anmin.lab.accuracy import FIELDS, Field
 from anmin.lab.protocol import Split
@@ -207,7 +207,7 @@ def test_what_this_version_lacks_is_told_and_the_rest_is_run(
     search: ModuleType, call: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):
     with monkeypatch.context() as patched:
-        patched.delattr(estimators, "choose_alpha", raising=False)
+        patched.delattr(fitting, "choose_alpha", raising=False)
         with pytest.raises(parts(search).Unavailable, match="no choice of relevances"):
             parts(search).without_relevance().__enter__()
     lacking = parts(search).Variant("no luck", around=lambda: parts(search).replaced(None, "anmin.selection.nothing"))
