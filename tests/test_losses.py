@@ -346,3 +346,16 @@ def test_estimator_checks(loss: str) -> None:
         checks = check_estimator(ReLURegressor(4, loss=loss, relocate=False, random_state=0), on_fail=None)
     failed = [(check["check_name"], check["exception"]) for check in checks if check["status"] == "failed"]
     assert failed == []
+
+
+@pytest.mark.parametrize("loss", [Poisson(), Logistic(), Softmax()], ids=name_of)
+def test_information_is_the_mean_eigenvalue_of_the_curvature(loss: Loss) -> None:
+    rng = np.random.default_rng(9)
+    Y = targets(loss, rng.standard_normal((30, 3)))
+    F = rng.standard_normal(Y.shape)
+    found = loss.information(F, Y, 0.1)
+    step, trace = 1e-4, np.zeros(len(F))
+    for e in np.eye(Y.shape[1]):
+        second = loss.values(F + step * e, Y) - 2 * loss.values(F, Y) + loss.values(F - step * e, Y)
+        trace += second / step**2
+    np.testing.assert_allclose(found, trace / Y.shape[1], rtol=1e-4, atol=1e-6)

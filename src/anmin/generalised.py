@@ -17,7 +17,7 @@ from anmin.network import ReLUNetwork
 from anmin.objective import penalty
 from anmin.rows.products import PatternProducts
 from anmin.search.restarts import solve_with_restarts
-from anmin.search.reweighted import Reweighted, loss_of, surrogate_of
+from anmin.search.reweighted import Reweighted, informed, loss_of
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
 from anmin.solvers.loop import Callback, Solution, check_solvable, solve
 from anmin.solvers.problem import Problem
@@ -81,7 +81,7 @@ def asked_alpha(problem: Problem, solver: Reweighted, network: ReLUNetwork) -> f
     """
     assert problem.loss is not None
     rows, loss = problem.rows, problem.loss
-    surrogate = surrogate_of(problem, loss, network)
+    surrogate = informed(problem, loss, network)
     sums = solver.inner.sums(surrogate, network.A)
     if isinstance(sums, PatternProducts):
         effective = joint_estimate(sums, network, surrogate.alpha).effective_parameters

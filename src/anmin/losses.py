@@ -51,6 +51,10 @@ class Loss(Protocol):
         """Return the gradient g (n, c) and the curvature h (n,), with kinks rounded by ``width``, in units of Y."""
         ...
 
+    def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
+        """Return the mean of the eigenvalues of each row's curvature (c, c), shape (n,): what the rows tell."""
+        ...
+
     def mean(self, F: NDArray) -> NDArray:
         """Return what the predictions mean in units of the targets, shape (n, c)."""
         ...
@@ -86,6 +90,11 @@ class Quantile:
         size = np.abs(r) + max(width, np.finfo(np.float64).tiny)
         g = -self.scale * (r / size + 2 * self.quantile - 1) / 2
         return g, self.scale / (2 * size.min(axis=1))
+
+    def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
+        """Return the mean over the outputs of the curvature of the quadratics, shape (n,)."""
+        size = np.abs(Y - F) + max(width, np.finfo(np.float64).tiny)
+        return (self.scale / (2 * size)).mean(axis=1)
 
     def mean(self, F: NDArray) -> NDArray:
         """Return the predictions themselves."""
@@ -129,6 +138,11 @@ class Huber:
         h = delta / np.maximum(np.abs(r), delta)
         return -h * r, h.max(axis=1)
 
+    def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
+        """Return the mean over the outputs of the curvature of the quadratics, shape (n,)."""
+        delta = self.delta or 0.0
+        return (delta / np.maximum(np.abs(Y - F), delta)).mean(axis=1)
+
     def mean(self, F: NDArray) -> NDArray:
         """Return the predictions themselves."""
         return F
@@ -157,6 +171,10 @@ class Poisson:
         g = rates - Y
         return g, _curvature(rates.max(axis=1), g)
 
+    def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
+        """Return the mean of the rates, shape (n,)."""
+        return self.mean(F).mean(axis=1)
+
     def mean(self, F: NDArray) -> NDArray:
         """Return the rates."""
         return np.exp(np.minimum(F, 700.0))
@@ -183,6 +201,11 @@ class Logistic:
         p = expit(F)
         g = p - Y
         return g, _curvature((p * (1 - p)).max(axis=1), g)
+
+    def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
+        """Return p(1 − p), shape (n,)."""
+        p = expit(F)
+        return (p * (1 - p)).mean(axis=1)
 
     def mean(self, F: NDArray) -> NDArray:
         """Return the probabilities of 1."""
@@ -214,6 +237,11 @@ class Softmax:
         p = softmax(F, axis=1)
         g = p - Y
         return g, _curvature(np.minimum(0.5, 2 * (p * (1 - p)).max(axis=1)), g)
+
+    def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
+        """Return the mean of p_k(1 − p_k), shape (n,): a tenth or so of the curvature that bounds all directions."""
+        p = softmax(F, axis=1)
+        return (p * (1 - p)).mean(axis=1)
 
     def mean(self, F: NDArray) -> NDArray:
         """Return the probabilities of the classes."""

@@ -167,17 +167,31 @@ def surrogate_of(
     Kinks are rounded by ``width`` times the mean absolute error.
     Its loss, times Σv/2 and with a constant added, is n times that of the quadratics at the penalty ``problem.alpha``.
     """
+    F = network.predict(problem.rows.X)
+    g, h = loss.quadratic(F, problem.rows.Y, width * _mean_error(problem, F))
+    return _weighted(problem, F - g / (curvature * h)[:, None], curvature * h)
+
+
+def informed(problem: Problem, loss: Loss, network: ReLUNetwork, width: float = 0.1) -> Problem:
+    """Return a least-squares problem whose Gauss–Newton matrix, times Σv/2, is nearest to that of the loss.
+
+    A row's curvature in all directions is the mean of its eigenvalues, where a step needs the largest
+    (:func:`surrogate_of`). Its targets mean nothing.
+    """
+    F = network.predict(problem.rows.X)
+    h = loss.information(F, problem.rows.Y, width * _mean_error(problem, F))
+    return _weighted(problem, F, np.maximum(h, np.finfo(np.float64).eps * h.max()))
+
+
+def _mean_error(problem: Problem, F: NDArray) -> float:
+    return float(np.average(np.abs(problem.rows.Y - F).mean(axis=1), weights=problem.rows.w))
+
+
+def _weighted(problem: Problem, Y: NDArray, v: NDArray) -> Problem:
+    """Return the problem with other targets, and weights multiplied by v (N,), at the same penalty of the sum."""
     rows = problem.rows
-    F = network.predict(rows.X)
-    mean_error = float(np.average(np.abs(rows.Y - F).mean(axis=1), weights=rows.w))
-    g, h = loss.quadratic(F, rows.Y, width * mean_error)
-    v = curvature * h
-    targets = F - g / v[:, None]
-    if rows.w is not None:
-        v = v * rows.w
-    return replace(
-        problem, rows=rows.reweighted(targets, v), alpha=2 * problem.alpha * rows.n / float(v.sum()), loss=None
-    )
+    v = v if rows.w is None else v * rows.w
+    return replace(problem, rows=rows.reweighted(Y, v), alpha=2 * problem.alpha * rows.n / float(v.sum()), loss=None)
 
 
 def loss_of(problem: Problem, network: ReLUNetwork) -> float:
