@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import anmin.checkpoint
+import anmin.rows.dask
 import anmin.rows.parts
 from anmin import ReLURegressor
 from anmin.history import Status
@@ -249,7 +251,23 @@ class Hungry:
         return np.ones(400_000_000).sum()
 
 
-def test_workers_without_memory_are_an_error_in_a_sentence(cluster):
+def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(anmin.rows.dask, "PATIENCE", 1.0)
+    X, Y = problem(200)
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        rows = DaskRows(*arrays(X, Y, rows=100), client=client)
+        cluster.scale(0)
+        while client.ncores():
+            time.sleep(0.1)
+        with pytest.raises(RowsLostError, match=r"could not finish a pass over the rows \(it has no workers left\)"):
+            rows.statistics(np.ones((4, 2)))
+
+
+def test_workers_without_memory_are_an_error_in_a_sentence(cluster, monkeypatch):
+    monkeypatch.setattr(anmin.rows.dask, "PATIENCE", 10.0)
     X, Y = problem(200)
     rows = DaskRows(*arrays(X, Y, rows=100), client=cluster)
     with pytest.raises(RowsLostError, match=r"could not finish a pass over the rows .*memory for their rows"):

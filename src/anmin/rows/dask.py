@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,13 @@ from anmin.rows.parts import Affine, Part, RowsInParts, RowsLostError
 from anmin.statistics import PatternStatistics
 
 _MERGED_AT_A_TIME = 8
+#: Seconds without any worker after which a pass is given up.
+PATIENCE = 60.0
+_LOOK = 1.0  # seconds between two looks at the workers
+_UNFINISHED = (
+    "The cluster could not finish a pass over the rows ({}); see that its workers have the memory for their rows and "
+    "that its scheduler runs, and fit again."
+)
 _GONE = ("CancelledError", "FutureCancelledError", "TimeoutError")
 
 
@@ -108,7 +116,25 @@ class DaskRows(RowsInParts):
         with _plain_errors():
             if self._client is None:
                 return list(dask.compute(*values, scheduler="threads"))
-            return self._client.gather(self._client.compute(values))
+            futures = self._client.compute(values)
+            _wait(self._client, futures)
+            return self._client.gather(futures)
+
+
+def _wait(client: Any, futures: list) -> None:
+    """Wait until all futures are done, or no worker has been there for a while, for which Dask would wait for ever."""
+    from distributed import wait
+
+    seen = time.monotonic()
+    while True:
+        try:
+            wait(futures, timeout=_LOOK)
+            return
+        except TimeoutError:
+            if client.ncores():
+                seen = time.monotonic()
+            elif time.monotonic() - seen > PATIENCE:
+                raise RowsLostError(_UNFINISHED.format("it has no workers left")) from None
 
 
 def is_dask(values: Any) -> bool:
@@ -171,13 +197,10 @@ class _plain_errors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, ValueError | KeyboardInterrupt | MemoryError):
+        if error is None or isinstance(error, ValueError | KeyboardInterrupt | MemoryError | RowsLostError):
             return
         if kind is not None and (kind.__module__.startswith("distributed") or kind.__name__ in _GONE):
-            raise RowsLostError(
-                f"The cluster could not finish a pass over the rows ({kind.__name__}); see that its workers have the "
-                f"memory for their rows and that its scheduler runs, and fit again."
-            ) from error
+            raise RowsLostError(_UNFINISHED.format(kind.__name__)) from error
 
 
 def _done(task: Callable, first: int, part: Part, seen: Affine) -> Any:
