@@ -359,3 +359,47 @@ def test_information_is_the_mean_eigenvalue_of_the_curvature(loss: Loss) -> None
         second = loss.values(F + step * e, Y) - 2 * loss.values(F, Y) + loss.values(F - step * e, Y)
         trace += second / step**2
     np.testing.assert_allclose(found, trace / Y.shape[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "calls"), [(loss, calls) for loss in ("huber", "absolute") for calls in (1, 5, 24)] + [("poisson", 5)]
+)
+def test_an_interrupt_while_delta_or_penalty_are_chosen_ends_the_fit(
+    loss: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, _, y = field(300)
+    taken, real = [], Reweighted.step
+
+    def step(self: Reweighted, problem: Problem, state: Any) -> Any:
+        taken.append(1)
+        if len(taken) == calls:
+            raise KeyboardInterrupt
+        return real(self, problem, state)
+
+    monkeypatch.setattr(Reweighted, "step", step)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = ReLURegressor(4, loss=loss, random_state=0).fit(X, np.floor(np.abs(y)))
+    assert model.status_ is Status.INTERRUPTED
+    assert len(taken) == calls
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_an_interrupt_of_the_evidence_ends_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, _, y = field(300)
+
+    def interrupted(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anmin.generalised.asked_alpha", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = ReLURegressor(4, loss="absolute", random_state=0).fit(X, y)
+    assert model.status_ is Status.INTERRUPTED
+
+
+def test_a_loss_may_be_given_as_an_object() -> None:
+    X, _, y = field(200)
+    counts = np.floor(np.abs(y))
+    named, given = (ReLURegressor(3, loss=loss, random_state=0).fit(X, counts) for loss in ("poisson", Poisson()))
+    np.testing.assert_array_equal(named.predict(X), given.predict(X))
+    with pytest.raises(ValueError, match="needs y >= 0"):
+        ReLURegressor(3, loss=Poisson()).fit(X, counts - 5)

@@ -318,7 +318,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         if is_dask(X):
             names = list(getattr(self, "feature_names_in_", ()))
             found = predicted(self.network_, X, names, one_dimension=self._y_is_1d)
-            return np.exp(found) if self.loss == "poisson" else found
+            return np.exp(found) if isinstance(self._loss(), Poisson) else found
         if isinstance(X, RowsInParts):
             predictions = np.concatenate([self.network_.predict(part) for part in X.inputs()])
         else:
@@ -330,7 +330,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        counts = isinstance(self.loss, str) and self.loss == "poisson"
+        counts = isinstance(self.loss, Poisson) or (isinstance(self.loss, str) and self.loss == "poisson")
         tags.target_tags.positive_only = counts
         # Several outputs are fitted too, but who asks for several does not look whether they must be positive.
         tags.target_tags.multi_output = not counts
@@ -356,7 +356,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         """Raise ValueError if a loss other than the squared one cannot be fitted to these rows."""
         if isinstance(rows, RowsInParts):
             raise ValueError(f"loss={self.loss!r} needs rows in memory; fit it to a sample of these rows.")
-        if self.loss == "poisson" and (rows.Y < 0).any():
+        if isinstance(self._loss(), Poisson) and (rows.Y < 0).any():
             raise ValueError(f"loss='poisson' needs y >= 0; {np.count_nonzero(rows.Y < 0)} values are negative.")
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[ArrayRows | RowsInParts, bool]:

@@ -205,8 +205,9 @@ class BaseReLU(BaseEstimator):
         conditions = self._conditions(given, scaling, max_iter)
         own = conditions.pop("start")
         start = own if before is None else before.solution.network
-        stopped = before is not None and before.solution.status in (Status.INTERRUPTED, Status.STOPPED)
-        if stopped:
+        ended = None if before is None else before.solution.status
+        stopped = ended if ended in (Status.INTERRUPTED, Status.STOPPED) else None
+        if stopped is not None:
             # The loss is found out, and no more. A checkpoint is to go on with the first part.
             checkpoint, max_time = None, 0.0
         inner = solver.inner if isinstance(solver, Recombining) else solver
@@ -214,8 +215,16 @@ class BaseReLU(BaseEstimator):
             inner = local_solver(problem)
         if isinstance(loss, Huber):
             robust = problem if alpha is None else replace(problem, alpha=alpha)
-            huber = loss
-            loss = remembered(checkpoint, "loss", lambda: scaled_to_residuals(huber, robust, inner, start, rng))
+            if checkpoint is not None and "loss" in checkpoint.decided:
+                loss, rng.bit_generator.state = checkpoint.decided["loss"]
+            else:
+                loss, cut = scaled_to_residuals(loss, robust, inner, start, rng, given.begun, max_time)
+                if checkpoint is not None and cut is None:
+                    checkpoint.decide("loss", (loss, rng.bit_generator.state))
+                elif cut is not None:
+                    checkpoint = None
+                if cut is Status.INTERRUPTED:
+                    stopped, max_time = cut, 0.0
         problem = replace(problem, loss=loss)
         alpha, solution = fit_by_loss(
             problem,
@@ -230,10 +239,10 @@ class BaseReLU(BaseEstimator):
             checkpoint=checkpoint,
             **conditions,
         )
+        if stopped is not None:
+            solution = solution.with_status(stopped)
         if before is None:
             return _Fitted(scaling, np.ones(rows.n_features), alpha, solution)
-        if stopped:
-            solution = solution.with_status(before.solution.status)
         return _Fitted(scaling, before.relevance, alpha, before.solution.followed_by(solution, other_rows=True))
 
     def _conditions(self, given: _Given, scaling: Scaling, max_iter: int | None) -> dict[str, Any]:

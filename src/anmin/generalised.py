@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +26,7 @@ _ROUNDS, _STEPS = 15, 4  # of the choice of the penalty
 _ROBUST_STEPS = 20  # by the absolute error, before the deviation of the residuals is taken
 _AGREED = 0.1  # relative difference between the penalty and what is asked for
 _AT_ONCE = 4.0  # factor by which the penalty changes in a round, at most
+_CUT_SHORT = (Status.INTERRUPTED, Status.MAX_TIME)
 _FIRST_SUM, _LEAST_SUM, _MOST_ALPHA = 1.0, 1e-8, 1e3
 
 
@@ -49,28 +49,42 @@ def fit_by_loss(
     Other arguments are as for :func:`anmin.search.restarts.solve_with_restarts`.
     """
     check_solvable(problem, solver)
+    interrupted = False
     if alpha is None:
-        alpha, start = _chosen(problem, solver, start, rng, begun, max_time, checkpoint)
+        alpha, start, ended = _chosen(problem, solver, start, rng, begun, max_time, checkpoint)
+        interrupted = ended is Status.INTERRUPTED
+        if ended is not None:
+            # It would have come out otherwise with more time: the checkpoint is not told what follows from it.
+            checkpoint = None
+        max_time = 0.0 if interrupted else max_time
     common: dict[str, Any] = {"begun": begun, "max_time": max_time, "checkpoint": checkpoint, "callbacks": callbacks}
     problem = replace(problem, alpha=alpha)
-    return alpha, solve_with_restarts(
-        problem, solver, n_restarts, rng, start=start, stage="loss", **common, **conditions
-    )
+    solution = solve_with_restarts(problem, solver, n_restarts, rng, start=start, stage="loss", **common, **conditions)
+    return alpha, solution.with_status(Status.INTERRUPTED) if interrupted else solution
 
 
 def scaled_to_residuals(
-    loss: Huber, problem: Problem, inner: LevenbergMarquardt, start: ReLUNetwork | None, rng: np.random.Generator
-) -> Huber:
-    """Return the Huber loss with its ``delta``, if it has none, from the residuals of a network.
+    loss: Huber,
+    problem: Problem,
+    inner: LevenbergMarquardt,
+    start: ReLUNetwork | None,
+    rng: np.random.Generator,
+    begun: float,
+    max_time: float | None,
+) -> tuple[Huber, Status | None]:
+    """Return the Huber loss with its ``delta``, if it has none, from the residuals of a network, and what cut it short.
 
     They are those of ``start`` after some steps by the absolute error, which outliers do not spoil.
     """
     if loss.delta is not None:
-        return loss
+        return loss, None
     problem = replace(problem, loss=Quantile(0.5, 2.0), alpha=problem.alpha or _FIRST_SUM / problem.rows.n)
     rows = problem.rows
-    network = solve(problem, Reweighted(inner), start=start, max_iter=_ROBUST_STEPS, rng=rng).network
-    return loss.of_residuals(rows.Y - network.predict(rows.X), rows.w)
+    solution = solve(
+        problem, Reweighted(inner), start=start, max_iter=_ROBUST_STEPS, rng=rng, begun=begun, max_time=max_time
+    )
+    loss = loss.of_residuals(rows.Y - solution.network.predict(rows.X), rows.w)
+    return loss, solution.status if solution.status in _CUT_SHORT else None
 
 
 def asked_alpha(problem: Problem, solver: Reweighted, network: ReLUNetwork) -> float:
@@ -106,24 +120,26 @@ def _chosen(
     begun: float,
     max_time: float | None,
     checkpoint: Checkpoint | None,
-) -> tuple[float, ReLUNetwork]:
-    """Return the penalty on which the evidence and the fit agree, and the network of that fit."""
+) -> tuple[float, ReLUNetwork, Status | None]:
+    """Return the penalty on which the evidence and the fit agree, the network of that fit, and what cut it short."""
     if checkpoint is not None and "penalty" in checkpoint.decided:
         alpha, network, rng.bit_generator.state = checkpoint.decided["penalty"]
-        return alpha, network
+        return alpha, network, None
     alpha, network = problem.alpha or _FIRST_SUM / problem.rows.n, start
     for _ in range(_ROUNDS):
         at = replace(problem, alpha=alpha)
         solution = solve(at, solver, start=network, max_iter=_STEPS, tol=0.0, rng=rng, begun=begun, max_time=max_time)
         network = solution.network
-        if solution.status is Status.INTERRUPTED or (max_time is not None and time.perf_counter() - begun >= max_time):
-            # It would have come out otherwise with more time: the checkpoint is not told.
-            return alpha, network
-        asked = asked_alpha(at, solver, network)
+        if solution.status in _CUT_SHORT:
+            return alpha, network, solution.status
+        try:
+            asked = asked_alpha(at, solver, network)
+        except KeyboardInterrupt:
+            return alpha, network, Status.INTERRUPTED
         if abs(asked - alpha) <= _AGREED * alpha:
             break
         alpha = float(np.clip(asked, alpha / _AT_ONCE, alpha * _AT_ONCE))
     assert network is not None
     if checkpoint is not None:
         checkpoint.decide("penalty", (alpha, network, rng.bit_generator.state))
-    return alpha, network
+    return alpha, network, None
