@@ -30,18 +30,21 @@ def in_dask(X: NDArray, Y: NDArray, folder: Path) -> Any:
 
 
 def in_torch(X: NDArray, Y: NDArray, folder: Path) -> Any:
-    pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from anmin.rows import TorchRows
 
-    return TorchRows(X, Y, device=["cpu", "cpu"])
+    return TorchRows(X, Y, device=["cuda" if torch.cuda.is_available() else "cpu"] * 2)
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 PLACES = {"files": in_files, "dask": in_dask, "torch": in_torch}
 
 
-@pytest.fixture(scope="module", params=["abalone", "bike_sharing", "horse_sdf"])
-def training_rows(request: pytest.FixtureRequest, shared_data: Path) -> tuple[NDArray, NDArray]:
+@pytest.fixture(params=["abalone", "bike_sharing", "horse_sdf"])
+def training_rows(
+    request: pytest.FixtureRequest, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[NDArray, NDArray]:
+    monkeypatch.setenv("ANMIN_DATA", str(shared_data))
     split = protocol.load_split(request.param, 0)
     return split.X_train, split.y_train
 

@@ -1,4 +1,4 @@
-"""Passes on a device of PyTorch give the sums of passes here, and fits the same networks; on the processor's device."""
+"""Passes on a device of PyTorch give the sums of passes here, and fits the same networks: on a GPU where there is one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from test_passes import DEGENERATE, HEAVY, LIGHT, assert_equal_sums, expected
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-DEVICES = {"one": "cpu", "two": ["cpu", "cpu"], "more than rows": ["cpu"] * 70}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # else the same code, on PyTorch's processor device
+DEVICES = {"one": DEVICE, "two": [DEVICE, DEVICE], "more than rows": [DEVICE] * 70}
 
 
-def on_devices(case: Case, device: Any = "cpu", **options: Any) -> TorchRows:
+def on_devices(case: Case, device: Any = DEVICE, **options: Any) -> TorchRows:
     X, Y, w, _ = case.data()
     return TorchRows(X, Y, w, device=device, **options)
 
@@ -81,7 +82,7 @@ def test_products_are_those_of_rows_here(case: Case, device: Any) -> None:
     t = rng.uniform(0.5, 2.0, h)
     for products_A in (A, A * t):
         (T, overlap), (T_here, overlap_here) = there.forward(D, B, products_A), here.forward(D, B, products_A)
-        np.testing.assert_allclose(np.concatenate([part.numpy() for part in T]), T_here, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(np.concatenate([part.cpu().numpy() for part in T]), T_here, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(overlap, overlap_here, rtol=1e-9, atol=1e-9)
         back_here = here.backward(T_here, B, E, products_A)
         for given in (T, T_here):
@@ -101,7 +102,7 @@ def test_solvers_take_the_same_steps(solver: Any, monkeypatch: pytest.MonkeyPatc
         blas, "cholesky_on", lambda device, M, real=blas.cholesky_on: factored.append(device) or real(device, M)
     )
     losses = []
-    for rows in (case.rows(), on_devices(case, ["cpu", "cpu"])):
+    for rows in (case.rows(), on_devices(case, [DEVICE, DEVICE])):
         problem = Problem(rows, case.n_neurons, 1e-3, case.negative_slope)
         solution = solve(problem, solver, rng=np.random.default_rng(0), max_iter=8)
         losses.append([record.loss for record in solution.history])
@@ -111,9 +112,9 @@ def test_solvers_take_the_same_steps(solver: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_a_device_says_where_a_matrix_is_not_positive_definite() -> None:
     M = np.diag([1.0, -1.0, 2.0])
-    assert blas.cholesky_on("cpu", M) is None
+    assert blas.cholesky_on(DEVICE, M) is None
     M = np.array([[4.0, 1.0], [1.0, 3.0]])
-    U = np.triu(blas.cholesky_on("cpu", M))
+    U = np.triu(blas.cholesky_on(DEVICE, M))
     np.testing.assert_allclose(U.T @ U, M)
     np.testing.assert_allclose(M @ blas.cholesky_solve(U, np.array([1.0, 2.0])), [1.0, 2.0])
 
@@ -122,7 +123,7 @@ def test_rough_products_are_taken_where_the_loss_is_the_same() -> None:
     case = Case("noisy", n_rows=20_000, n_neurons=8)
     X, Y, _, A = case.data()
     noise = 10 * np.random.default_rng(0).standard_normal(Y.shape)
-    rows = TorchRows(X, Y + noise, device="cpu", products="float32")
+    rows = TorchRows(X, Y + noise, device=DEVICE, products="float32")
     U = rows.statistics(A).U
     exact = ArrayRows(X, Y + noise).statistics(A).U
     assert rows.refused == 0
@@ -133,7 +134,7 @@ def test_rough_products_are_refused_where_the_loss_is_not_the_same() -> None:
     case = Case("exact", n_rows=5_000, n_neurons=8)
     X, Y, _, A = case.data()
     network_like = np.maximum(np.column_stack([np.ones(len(X)), X]) @ A, 0).sum(axis=1) + 1e-4 * Y[:, 0]
-    rows = TorchRows(X, network_like, device="cpu", products="float32")
+    rows = TorchRows(X, network_like, device=DEVICE, products="float32")
     exact = ArrayRows(X, network_like)
     for number in range(2):
         assert_equal_sums(rows.statistics(A + number), exact.statistics(A + number), ("U", "V", "s"))
@@ -150,7 +151,7 @@ def test_tf32_is_set_for_the_pass_alone() -> None:
 
 
 def test_rows_keep_their_devices_and_options() -> None:
-    rows = on_devices(Case("weighted", weighted=True), ["cpu", "cpu"], products="float32", block_rows=9)
+    rows = on_devices(Case("weighted", weighted=True), [DEVICE, DEVICE], products="float32", block_rows=9)
     d, c = rows.n_features, rows.n_outputs
     for other in (
         rows.subset(np.arange(20)),
@@ -159,17 +160,17 @@ def test_rows_keep_their_devices_and_options() -> None:
     ):
         assert isinstance(other, TorchRows)
         assert (other.devices, other.products_precision, other.block_rows) == (rows.devices, "float32", 9)
-    assert rows.on("cpu").devices == (torch.device("cpu"),)
-    assert rows.on("cpu").products_precision == "float32"
+    assert rows.on(DEVICE).devices == (torch.device(DEVICE),)
+    assert rows.on(DEVICE).products_precision == "float32"
 
 
 def test_tensors_are_taken_as_they_are() -> None:
     X, Y, _, A = Case("long").data()
     for kind in (torch.float64, torch.float32, torch.int64, torch.bfloat16):
-        tensor = torch.tensor(10 * X).to(kind)
+        tensor = torch.tensor(10 * X, device=DEVICE).to(kind)
         rows = TorchRows(tensor, torch.tensor(Y, requires_grad=True))
-        wanted = ArrayRows(tensor.double().numpy(), Y)
-        assert rows.devices == (torch.device("cpu"),)
+        wanted = ArrayRows(tensor.double().cpu().numpy(), Y)
+        assert rows.devices == (tensor.device,)
         assert rows.X.dtype == (np.float32 if kind is torch.float32 else np.float64)
         assert_equal_sums(rows.statistics(A), wanted.statistics(A), ("U", "V", "s"))
 
@@ -181,13 +182,13 @@ def test_a_fit_on_a_device_is_a_fit_here(settings: dict, tmp_path: Path) -> None
         ReLURegressor(4, random_state=0, max_iter=15, **settings).fit(*data)
         for data in (
             (X, Y, w),
-            (torch.tensor(X), torch.tensor(Y), torch.tensor(w)),
-            (TorchRows(X, Y, w, device="cpu"),),
-            (TorchRows(X, Y, w, device=["cpu", "cpu"]),),
+            tuple(torch.tensor(array, device=DEVICE) for array in (X, Y, w)),
+            (TorchRows(X, Y, w, device=DEVICE),),
+            (TorchRows(X, Y, w, device=[DEVICE, DEVICE]),),
         )
     ]
     np.testing.assert_allclose([fit.loss_ for fit in fits], fits[0].loss_, rtol=1e-6)
-    np.testing.assert_allclose(fits[1].predict(torch.tensor(X)), fits[1].predict(X))
+    np.testing.assert_allclose(fits[1].predict(torch.tensor(X, device=DEVICE)), fits[1].predict(X))
 
 
 def test_a_fit_on_a_device_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_a_fit_on_a_device_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
 
     def fit(iterations: int, checkpoint: Path | None) -> ReLURegressor:
         settings = {"solver": "matrix_free", "alpha": 1e-3, "random_state": 0, "checkpoint": checkpoint}
-        return ReLURegressor(4, max_iter=iterations, **settings).fit(TorchRows(X, Y, device="cpu"))
+        return ReLURegressor(4, max_iter=iterations, **settings).fit(TorchRows(X, Y, device=DEVICE))
 
     fit(5, tmp_path / "c")
     resumed, whole = fit(12, tmp_path / "c"), fit(12, None)
@@ -209,8 +210,8 @@ def test_parts_are_visited_on_a_device(tmp_path: Path) -> None:
     np.save(tmp_path / "y.npy", Y)
     rows = NpyRows(tmp_path / "X.npy", tmp_path / "y.npy", part_rows=90)
     *_, A = Case("long").data()
-    there = rows.on("cpu")
-    assert there.device == "cpu"
+    there = rows.on(DEVICE)
+    assert there.device == DEVICE
     assert isinstance(there.sample(), TorchRows)
     assert_equal_sums(there.statistics(A), rows.statistics(A), ("U", "V", "s"))
 
@@ -246,7 +247,7 @@ def test_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_full_device_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y, _, A = Case("long").data()
-    rows = TorchRows(X, Y, device="cpu")
+    rows = TorchRows(X, Y, device=DEVICE)
 
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("tried to allocate 2 GiB")
@@ -258,7 +259,7 @@ def test_a_full_device_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_precisions_that_there_are_not_are_refused() -> None:
     with pytest.raises(ValueError, match="products must be one of 'float64', 'float32', 'tf32'; got 'int8'"):
-        TorchRows(np.ones((3, 1)), np.ones(3), device="cpu", products="int8")  # type: ignore[arg-type]
+        TorchRows(np.ones((3, 1)), np.ones(3), device=DEVICE, products="int8")  # type: ignore[arg-type]
 
 
 def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
