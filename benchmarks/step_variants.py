@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.blas import Matrix
 from anmin.history import Record
 from anmin.rows import ArrayRows
 from anmin.solvers import Problem, State, VarPro
@@ -41,7 +42,7 @@ class Varied(VarPro):
         optimality = float(np.max(np.abs(gradient) / np.sqrt(diagonal * max(state.loss, 1e-300))))
         damping, growth = state.damping, 2.0
         while damping <= MOST_DAMPING and optimality > self.optimality_tol:
-            step = DenseSystem(M, gradient, diagonal).solve(damping)
+            step = DenseSystem(Matrix(M), gradient, diagonal).solve(damping)
             if step is not None:
                 predicted = float(step @ (damping * diagonal * step - gradient))
                 if predicted <= self.decrease_tol * state.loss:

@@ -22,7 +22,8 @@ def test_shapes_are_measured_and_the_tables_name_the_device(tmp_path: Path, caps
     assert set(found["shapes"]) == {"abalone", "sdf"}
     row = found["shapes"]["sdf"]
     assert row["n_rows"] == int(58_464 * 0.02)
-    assert all(row[what] > 0 for what in ("heavy", "light", "rough", "heavy_here", "anmin", "varpro", "fit", "adam"))
+    timed = ("heavy", "light", "float32", "tf32", "heavy_here", "anmin", "varpro", "matrixfree", "fit", "adam")
+    assert all(row[what] > 0 for what in timed)
     assert row["fit_mse"] < 1
     table = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert "Device: cpu." in table

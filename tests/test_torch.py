@@ -1,4 +1,4 @@
-"""Passes on a device of PyTorch give the sums of passes here, and fits the same networks: on a GPU where there is one."""
+"""Passes on a device of PyTorch give the sums of passes here, and fits the same networks; on a GPU, if there is one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from anmin import ReLURegressor, blas
-from anmin.devices import checked_devices
+from anmin.blas import Matrix, norm_1
+from anmin.devices import DeviceMatrix, checked_devices
 from anmin.rows import ArrayRows, NpyRows, TorchRows
 from anmin.rows import torch as torch_rows
 from anmin.rows.products import PatternProducts
@@ -99,7 +100,9 @@ def test_solvers_take_the_same_steps(solver: Any, monkeypatch: pytest.MonkeyPatc
     factored = []
     monkeypatch.setattr(blas, "_MOVING_PAYS_FROM", 2)
     monkeypatch.setattr(
-        blas, "cholesky_on", lambda device, M, real=blas.cholesky_on: factored.append(device) or real(device, M)
+        DeviceMatrix,
+        "factor",
+        lambda self, *added, real=DeviceMatrix.factor: factored.append(self) or real(self, *added),
     )
     losses = []
     for rows in (case.rows(), on_devices(case, [DEVICE, DEVICE])):
@@ -110,13 +113,26 @@ def test_solvers_take_the_same_steps(solver: Any, monkeypatch: pytest.MonkeyPatc
     assert bool(factored) == (not isinstance(solver, MatrixFree))
 
 
-def test_a_device_says_where_a_matrix_is_not_positive_definite() -> None:
-    M = np.diag([1.0, -1.0, 2.0])
-    assert blas.cholesky_on(DEVICE, M) is None
-    M = np.array([[4.0, 1.0], [1.0, 3.0]])
-    U = np.triu(blas.cholesky_on(DEVICE, M))
-    np.testing.assert_allclose(U.T @ U, M)
-    np.testing.assert_allclose(M @ blas.cholesky_solve(U, np.array([1.0, 2.0])), [1.0, 2.0])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_factors_on_a_device_are_those_of_lapack(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.standard_normal((30, 30)))[0]
+    M = (Q * np.geomspace(1e-2, 1e2, 30) @ Q.T).astype(dtype)
+    M = (M + M.T) / 2
+    added, tol = rng.uniform(0.1, 1.0, 30).astype(dtype), 1e-10 if dtype == "float64" else 1e-3
+    for diagonal in (0.0, added):
+        there, here = DeviceMatrix.of(M, DEVICE).factor(diagonal), Matrix(M).factor(diagonal)
+        for right in (rng.standard_normal(30).astype(dtype), rng.standard_normal((30, 2)).astype(dtype)):
+            wanted = here.solve(right)
+            np.testing.assert_allclose(there.solve(right), wanted, rtol=0, atol=tol * np.abs(wanted).max())
+        np.testing.assert_allclose(there.diagonal, here.diagonal, rtol=tol)
+        system = M + np.diag(np.broadcast_to(diagonal, 30))
+        norm = norm_1(system)
+        assert norm == pytest.approx(np.linalg.norm(system, 1), rel=1e-6)
+        condition = np.linalg.cond(system.astype(np.float64), 1)
+        for factor in (there, here):  # estimates from below, rarely by more than a factor of three
+            assert 0.3 * condition <= 1 / factor.reciprocal_condition(norm) <= 1.01 * condition
+    assert DeviceMatrix.of(np.diag([1.0, -1.0, 2.0]), DEVICE).factor() is None
 
 
 def test_rough_products_are_taken_where_the_loss_is_the_same() -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 
+import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dgemm
 from scipy.linalg.lapack import get_lapack_funcs
 from threadpoolctl import ThreadpoolController
 
-from anmin.devices import cholesky_on
+from anmin.devices import DeviceMatrix
 
 # Below this size of the hidden layer's system, p·h, threads wait for each other longer than they work.
 _THREADS_PAY_ABOVE = 640
@@ -33,15 +35,12 @@ def product(a: NDArray, b: NDArray) -> NDArray:
     return dgemm(1.0, first, second, trans_a=transpose_first, trans_b=transpose_second).T
 
 
-def cholesky(system: NDArray, device: str | None = None) -> NDArray | None:
+def cholesky(system: NDArray) -> NDArray | None:
     """Return U, upper triangular, with UᵀU the symmetric matrix; None where it is not positive definite to rounding.
 
     The matrix, in C order, may be overwritten, and below its diagonal U holds anything. LAPACK works on Fortran
     order, which the transpose of a symmetric matrix has without a copy: with one it takes two to three times as long.
-    A large system goes to the ``device`` of PyTorch, where one is given.
     """
-    if device is not None and len(system) >= _MOVING_PAYS_FROM:
-        return cholesky_on(device, system)
     (potrf,) = get_lapack_funcs(("potrf",), (system,))
     U, info = potrf(system.T, lower=False, overwrite_a=True, clean=False)
     return U if info == 0 else None
@@ -51,6 +50,52 @@ def cholesky_solve(U: NDArray, right: NDArray) -> NDArray:
     """Return x with UᵀU x = right, for U of :func:`cholesky`."""
     (potrs,) = get_lapack_funcs(("potrs",), (U,))
     return potrs(U, right, lower=False)[0]
+
+
+def norm_1(system: NDArray) -> float:
+    """Return the 1-norm of a symmetric matrix, the largest sum of magnitudes in a column."""
+    (lange,) = get_lapack_funcs(("lange",), (system,))
+    return float(lange("1", system.T))
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """The factor U of :func:`cholesky`."""
+
+    U: NDArray
+
+    def solve(self, right: NDArray) -> NDArray:
+        """Return x (k,) or (k, m) with UᵀU x = right."""
+        return cholesky_solve(self.U, right)
+
+    @property
+    def diagonal(self) -> NDArray:
+        """The diagonal of U, (k,)."""
+        return np.diagonal(self.U)
+
+    def reciprocal_condition(self, norm: float) -> float:
+        """Return an estimate of 1 over the condition number in the 1-norm, of the matrix whose 1-norm is ``norm``."""
+        (pocon,) = get_lapack_funcs(("pocon",), (self.U,))
+        return float(pocon(self.U, norm, uplo="U")[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A symmetric matrix (k, k), in C order, to be factored with one diagonal or another added."""
+
+    M: NDArray
+
+    @staticmethod
+    def placed(M: NDArray, device: str | None) -> Matrix | DeviceMatrix:
+        """Return the matrix where it is to be factored: a large one on the ``device`` of PyTorch, if there is one."""
+        return Matrix(M) if device is None or len(M) < _MOVING_PAYS_FROM else DeviceMatrix.of(M, device)
+
+    def factor(self, added: NDArray | float = 0.0) -> Factor | None:
+        """Return the factor of M + diag(added), None where that is not positive definite to rounding."""
+        system = self.M.copy()
+        system[np.diag_indices_from(system)] += added
+        U = cholesky(system)
+        return None if U is None else Factor(U)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from anmin.devices import checked_devices, device_of, memory_errors, on_host, require_torch
+from anmin.devices import arrays_here, checked_devices, device_of, memory_errors, on_host, require_torch
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.patterns import Pattern, n_words, octets
 from anmin.rows.products import PatternProducts
@@ -174,7 +174,7 @@ class TorchRows(ArrayRows):
         """Return what ``visit`` finds on each device, all of which work at the same time."""
         with memory_errors():
             found = [visit(shard) for shard in self._shards]
-            return [[tensor.cpu().numpy() for tensor in tensors] for tensors in found]
+            return [arrays_here(tensors) for tensors in found]
 
     def _pattern(self, A: NDArray) -> Pattern:
         words = n_words(A.shape[1])

@@ -8,10 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
-from scipy.linalg.lapack import get_lapack_funcs
 
 from anmin import objective
-from anmin.blas import cholesky, cholesky_solve
+from anmin.blas import Matrix, norm_1
 from anmin.history import Record
 from anmin.network import ReLUNetwork
 from anmin.solvers.problem import Problem, State
@@ -104,21 +103,19 @@ class Anmin:
         M[np.diag_indices_from(M)] += alpha
         M = M.astype(self.system_dtype, copy=False)
         right = (c * scale).astype(self.system_dtype)
-        norm = np.abs(M).sum(axis=0).max()
+        norm = norm_1(M)
         if not np.isfinite(norm):
             return np.full(len(c), np.nan), Record(branch="not finite")
         log_determinant = np.nan
-        U = cholesky(M.copy(), device)
-        if U is not None:
-            log_determinant = 2 * float(np.log(np.diagonal(U).astype(np.float64)).sum())
+        factor = Matrix.placed(M, device).factor()
+        if factor is not None:
+            log_determinant = 2 * float(np.log(factor.diagonal.astype(np.float64)).sum())
             regular = log_determinant > self.log_determinant_threshold
             # Every eigenvalue is at least alpha: with that above the floor, raising them to it changes nothing, and
             # the factor at hand gives the same solution as the eigendecomposition, far more cheaply.
             if regular or alpha >= self.eigenvalue_floor:
-                (pocon,) = get_lapack_funcs(("pocon",), (U,))
-                reciprocal = pocon(U, norm, uplo="U")[0]
-                a = cholesky_solve(U, right)
-                return a.astype(np.float64), Record(
+                reciprocal = factor.reciprocal_condition(norm)
+                return factor.solve(right).astype(np.float64), Record(
                     log_determinant=log_determinant,
                     condition_number=float(1 / reciprocal) if reciprocal > 0 else np.inf,
                     branch="regular" if regular else "degenerate",

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anmin.blas import cholesky, cholesky_solve
+from anmin.blas import Matrix
+from anmin.devices import DeviceMatrix
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState, floored
 from anmin.solvers.problem import PatternSums, Problem, State
 from anmin.solvers.systems import projected_system
@@ -60,26 +61,21 @@ class VarPro(LevenbergMarquardt):
         assert isinstance(state.statistics, PatternStatistics)
         network = state.network
         M, gradient = projected_system(state.statistics, network.A, network.B, network.b0, problem.alpha)
-        system = DenseSystem(M, gradient, floored(np.diagonal(M).copy()), problem.rows.device)
+        diagonal = floored(np.diagonal(M).copy())
+        system = DenseSystem(Matrix.placed(M, problem.rows.device), gradient, diagonal)
         return self.damped_step(problem, state, system)
 
 
 @dataclass(frozen=True, eq=False)
 class DenseSystem:
-    """The projected Gauss–Newton matrix M (h·p, h·p), formed, half the gradient, and the diagonal of M.
+    """The projected Gauss–Newton matrix M (h·p, h·p), formed, half the gradient, and the diagonal of M."""
 
-    It is factored on the ``device``, where one is given.
-    """
-
-    M: NDArray
+    M: Matrix | DeviceMatrix
     gradient: NDArray
     diagonal: NDArray
-    device: str | None = None
     products: ClassVar[int] = 0
 
     def solve(self, damping: float) -> NDArray | None:
         """Solve (M + damping·diag) δ = −gradient; None where the matrix is not positive definite to rounding."""
-        damped = self.M.copy()
-        damped[np.diag_indices_from(damped)] += damping * self.diagonal
-        U = cholesky(damped, self.device)
-        return None if U is None else cholesky_solve(U, -self.gradient)
+        factor = self.M.factor(damping * self.diagonal)
+        return None if factor is None else factor.solve(-self.gradient)
