@@ -156,7 +156,7 @@ def test_a_model_is_reported_with_and_without_rows_and_targets(folder: Path) -> 
     run("fit", "t.csv", "-y", "y", "--ignore", "w,z", *SMALL)
 
     def page(*arguments: str) -> str:
-        assert run("report", "model.json", *arguments, "--out", "r.html").stdout == "Wrote r.html.\n"
+        assert run("report", "model.json", *arguments, "--out", "r.html").stdout.startswith("Wrote r.html.\nNext:")
         return (folder / "r.html").read_text(encoding="utf-8")
 
     alone, weighted = page(), page("t.csv", "--weights", "w")
@@ -189,7 +189,10 @@ def test_predict_finds_inputs_by_name(table: Path) -> None:
     predictions = np.loadtxt(io.StringIO(first), skiprows=1)
     np.testing.assert_array_equal(predictions, ReLUNetwork.load("model.json").predict(values[:, :2])[:, 0])
     assert first.splitlines()[0] == "y"
-    assert run("predict", "model.json", "other.csv", "--out", "p.csv").output == ""
+    told = run("predict", "model.json", "other.csv", "--out", "p.csv")
+    assert told.stdout.startswith("Wrote p.csv: y of 40 rows.\nNext:\n  anmin evaluate model.json DATA")
+    assert told.stderr == ""
+    assert run("predict", "model.json", "other.csv", "--out", "p.csv", "--quiet").output == ""
     assert Path("p.csv").read_text() == first
 
 
@@ -246,8 +249,6 @@ def test_datasets_are_listed() -> None:
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"anmin {anmin.__version__}\n"
     assert "fit" in run().stdout
-    for command in ("fit", "predict", "evaluate", "report", "datasets"):
-        assert f"Example: anmin {command}" in run(command, "--help").stdout
 
 
 BAD_COMMANDS = {

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -73,15 +74,27 @@ def read_columns(
 
 
 def read_batches(
-    path: Path, columns: Sequence[str], names: Sequence[str], encoding: str, delimiter: str, header: bool
+    path: Path,
+    columns: Sequence[str],
+    names: Sequence[str],
+    encoding: str,
+    delimiter: str,
+    header: bool,
+    stream: BinaryIO | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the columns of :func:`read_columns` some megabytes at a time; raises as that does."""
+    """Yield the columns of :func:`read_columns` some megabytes at a time; raises as that does.
+
+    From a stream, in place of the file, each batch is what one read of it gives.
+    """
     options = _options(columns, names, encoding, delimiter, header)
+    if stream is not None:
+        options[0].use_threads = False  # which would read ahead, and wait for it
     try:
-        with pyarrow.csv.open_csv(path, *options) as reader:
+        with pyarrow.csv.open_csv(path if stream is None else stream, *options) as reader:
             yield from reader
     except pa.ArrowInvalid as error:
-        _explain(path, columns, names, encoding, delimiter, header)
+        if stream is None:
+            _explain(path, columns, names, encoding, delimiter, header)
         raise ValueError(f"{path} could not be read as CSV: {one_line(error)}.") from None
     except UnicodeError:
         raise ValueError(_not_encoded(path, encoding)) from None

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,8 @@ class Table:
         Of a CSV file; empty for Parquet.
     header : bool
         Whether the first line of a CSV file holds the names; otherwise they are "0", "1", ...
+    stream : binary file, optional
+        Where the CSV text, header and all, is read from instead of the file; it can be gone over once, by parts.
     """
 
     path: Path
@@ -50,6 +53,7 @@ class Table:
     encoding: str = "utf-8"
     delimiter: str = ""
     header: bool = True
+    stream: BinaryIO | None = None
 
     def require(self, names: Sequence[str]) -> None:
         """Raise ValueError unless the table has all of these columns."""
@@ -129,7 +133,12 @@ class Table:
 
     def _csv_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
         held: list[pa.RecordBatch] = []
-        read = csv_files.read_batches(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
+        read = csv_files.read_batches(
+            self.path, self.columns, names, self.encoding, self.delimiter, self.header, self.stream
+        )
+        if self.stream is not None:  # whoever writes to it may wait for what becomes of these rows
+            yield from read
+            return
         for batch in read:
             held.append(batch)
             if sum(one.num_rows for one in held) >= n_rows:
