@@ -125,7 +125,8 @@ def export(
 
     def show(console: Console) -> None:
         said = f"Wrote {shown}: {target.title} in {choices.number}, {n_bytes:,} bytes."
-        console.print(said, _in_words(tried, to, X is None), sep="\n", soft_wrap=True)
+        console.print(said, soft_wrap=True)
+        console.print(_in_words(tried, to, X is None))
 
     usage = target.usage.format(
         path=shown,

@@ -212,11 +212,11 @@ def _alpha(text: str) -> float | str:
 
 def _next_steps(data: str | None, out: Path, report: Path | None) -> list[Step]:
     model = quoted(out, "MODEL")
-    export = Step(f"anmin export {model} --to c", "a C function; or onnx, torch, glsl, javascript")
+    export = Step(f"anmin export {model} --to c", "a C function")
     if data is None:
         return [Step("anmin fit DATA.csv --target COLUMN --test-fraction 0.2", "your own table"), export]
     if report is not None:
         look = Step(f"open {quoted(report, 'the report')} in a browser")
     else:
-        look = Step(f"anmin report {model} {quoted(data)}", "pictures, in one HTML page")
+        look = Step(f"anmin report {model} {quoted(data)}", "pictures")
     return [look, Step(f"anmin predict {model} NEW.csv --out predictions.csv", "other rows"), export]

@@ -61,9 +61,9 @@ def _all() -> Result:
 
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
         table.add_column("name", no_wrap=True)
-        table.add_column("rows, inputs, outputs", justify="right", no_wrap=True)
+        table.add_column("size", justify="right", no_wrap=True)
         table.add_column("from", no_wrap=True)
-        table.add_column("what")
+        table.add_column("what", no_wrap=True)  # the whole of it where one is described
         for one in found:
             table.add_row(*one.values())
         console.print(table)

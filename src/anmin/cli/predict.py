@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,21 +65,23 @@ def predict(
     network = ReLUNetwork.load(model)
     source = open_columns(data, encoding)
     count = _Counted(map(network.predict, source.numbers_in_parts(input_names(network, source, data))))
+    parts = iter(count)
+    parts = chain([next(parts)], parts)  # nothing is written before some rows were found to be right
     names = network.output_names or tuple(f"prediction_{k}" for k in range(network.n_outputs))
     if out is None:
-        for text in csv_parts(names, count):
+        for text in csv_parts(names, parts):
             typer.echo(text, nl=False)
         if sys.stdout.isatty() and not quiet:
             complain(f"Next: {_command('predict', model, data)} --out predictions.csv", as_json=False, level="note")
         return
-    write_csv_parts(out, names, count)
+    write_csv_parts(out, names, parts)
 
     def show(console: Console) -> None:
         console.print(printable(f"Wrote {out}: {', '.join(names)} of {count.n_rows:,} rows."), soft_wrap=True)
 
     facts = {"model": model, "data": data, "out": out, "n_rows": count.n_rows, "target_names": names}
     steps = [
-        Step(_command("evaluate", model, "DATA"), "how good they are, where the actual values are known"),
+        Step(_command("evaluate", model, "DATA"), "how good they are"),
         Step(f"anmin export {quoted(model, 'MODEL')} --to c", "the model as a C function"),
     ]
     Result("predict", facts, show, steps, in_files=True).tell(as_json=as_json, quiet=quiet)

@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,21 +81,20 @@ class Result:
             return
         if quiet and self.in_files:
             return
-        console = output_console()
-        self.show(console)
-        if not quiet:
-            console.print(advice(self.next_steps), soft_wrap=True)
+        console = _console()
+        with console.capture() as captured:
+            self.show(console)
+            if not quiet:
+                # Commands stay on one line, to be copied.
+                console.print(advice(self.next_steps), soft_wrap=len(self.next_steps) > 1)
+        typer.echo("\n".join(line.rstrip(" ") for line in captured.get().splitlines()))
 
 
-def output_console() -> Console:
+def _console() -> Console:
     """Return a console on standard output that folds lines to the width of a terminal, but never for a pipe."""
     from rich.console import Console
 
-    class Output(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # ends the command as it does where text is written without rich
-
-    console = Output(highlight=False, markup=False, emoji=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console
@@ -115,7 +116,13 @@ def complain(message: str, *, as_json: bool, level: str = "error") -> None:
         typer.echo(json.dumps({"warning" if level == "note" else level: sentence}), err=True)
     else:
         start = "" if level == "note" else f"{level.capitalize()}: "
-        typer.echo(start + printable(sentence), err=True)
+        typer.echo(_folded(start + printable(sentence)), err=True)
+
+
+def _folded(sentence: str) -> str:
+    if not sys.stderr.isatty():
+        return sentence
+    return textwrap.fill(sentence, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
 
 
 def printable(text: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from anmin.datasets import Table
@@ -74,32 +74,7 @@ def as_stream(encoding: str) -> Table:
             table = open_table(path, encoding=encoding)
         except (ValueError, OSError) as error:
             raise _without(folder, error) from None
-    return replace(table, path=Path(NAME), stream=cast(BinaryIO, _Continued(first, source)))
-
-
-class _Continued(io.RawIOBase):
-    """What has been read of a stream, and then the rest of it; each read gives what is there, be it little.
-
-    But at least to the end of a row, quoted line breaks and all: Arrow refuses rows that go over three reads.
-    """
-
-    def __init__(self, first: bytes, rest: BinaryIO) -> None:
-        self._first, self._rest = io.BytesIO(first), rest
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Return some bytes, none only at the end."""
-        size = _BLOCK if size < 0 else size
-        found = self._first.read(size)
-        while len(found) < size and (b"\n" not in found or found.count(b'"') % 2):
-            more = _some(self._rest, size - len(found))
-            if not more:
-                break
-            found += more
-        return found
+    return replace(table, path=Path(NAME), stream=chain([first], iter(lambda: _some(source), b"")))
 
 
 def _without(folder: str, error: Exception) -> Exception:
@@ -118,7 +93,7 @@ def _source() -> BinaryIO:
 def _first_lines(source: BinaryIO) -> bytes:
     """Return the beginning of standard input, with its first line in whole."""
     first = b""
-    while b"\n" not in first and (more := _some(source, _BLOCK)):
+    while b"\n" not in first and (more := _some(source)):
         first += more
     if not first.strip():
         raise ValueError(
@@ -131,6 +106,7 @@ def _first_lines(source: BinaryIO) -> bytes:
     return first
 
 
-def _some(source: BinaryIO, size: int) -> bytes:
+def _some(source: BinaryIO) -> bytes:
+    """Return what is there, be it little, or what comes next; nothing at the end."""
     read = getattr(source, "read1", source.read)
-    return read(size)
+    return read(_BLOCK)

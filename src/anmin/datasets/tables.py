@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from anmin.datasets import csv_files
+from anmin.datasets.csv_pieces import read_pieces
 from anmin.datasets.dataset import Dataset
 
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -44,8 +44,8 @@ class Table:
         Of a CSV file; empty for Parquet.
     header : bool
         Whether the first line of a CSV file holds the names; otherwise they are "0", "1", ...
-    stream : binary file, optional
-        Where the CSV text, header and all, is read from instead of the file; it can be gone over once, by parts.
+    stream : iterator of bytes, optional
+        Pieces of CSV text that are read instead of the file, header and all; they can be gone over once, by parts.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Table:
     encoding: str = "utf-8"
     delimiter: str = ""
     header: bool = True
-    stream: BinaryIO | None = None
+    stream: Iterator[bytes] | None = None
 
     def require(self, names: Sequence[str]) -> None:
         """Raise ValueError unless the table has all of these columns."""
@@ -132,13 +132,14 @@ class Table:
                     yield batch.select(list(names))
 
     def _csv_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
-        held: list[pa.RecordBatch] = []
-        read = csv_files.read_batches(
-            self.path, self.columns, names, self.encoding, self.delimiter, self.header, self.stream
-        )
-        if self.stream is not None:  # whoever writes to it may wait for what becomes of these rows
-            yield from read
+        if self.stream is not None:
+            # One batch for each piece: whoever writes it may wait for what becomes of it.
+            yield from read_pieces(
+                self.stream, self.path, self.columns, names, self.encoding, self.delimiter, self.header
+            )
             return
+        held: list[pa.RecordBatch] = []
+        read = csv_files.read_batches(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
         for batch in read:
             held.append(batch)
             if sum(one.num_rows for one in held) >= n_rows:
