@@ -122,7 +122,7 @@ def compare(
         "compare",
         _facts(title, data, found, runs, notes),
         lambda console: _show(console, title, found, notes, out),
-        [Step(f"anmin fit {quoted(data)}{columns} --neurons {neurons}", "the network, to be used")],
+        [Step(f"anmin fit {quoted(data)}{columns} --neurons {neurons}", "to use it")],
     )
     if out is not None:
         _write(out, title, found, notes, result)

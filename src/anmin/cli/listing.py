@@ -60,10 +60,12 @@ def _all() -> Result:
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        widths = [max(len(text) for text in texts) for texts in zip(*(one.values() for one in found), strict=True)]
         table.add_column("name", no_wrap=True)
-        table.add_column("size", justify="right", no_wrap=True)
+        table.add_column("size", no_wrap=True, justify="right")
         table.add_column("from", no_wrap=True)
-        table.add_column("what", no_wrap=True)  # the whole of it where one is described
+        # Cut to a line each: "anmin datasets NAME" tells the whole.
+        table.add_column("what", no_wrap=True, max_width=max(20, console.width - sum(widths[:3]) - 8))
         for one in found:
             table.add_row(*one.values())
         console.print(table)

@@ -25,7 +25,8 @@ DATA_SETS = (
 
 ROWS, NETWORK, STOPPING, FILES, OUTPUT = "Rows", "Network", "When to stop", "Files", "What is printed"
 
-_TABLES = (".csv", ".tsv", ".txt", ".data", ".gz", ".bz2", ".zst", ".parquet", ".pq")
+_CSV = (".csv", ".tsv", ".txt", ".data")
+_TABLES = (*_CSV, ".gz", ".bz2", ".zst", ".parquet", ".pq")
 
 
 def among(names: tuple[str, ...], incomplete: str) -> list[str]:
@@ -70,10 +71,15 @@ def complete_data_set(incomplete: str) -> list[str]:
 
 def complete_column(context: typer.Context, incomplete: str) -> list[str]:
     """Return how a list of columns of DATA may go on, where that is a CSV file."""
+    # With the option incomplete, what stands before it has not become parameters yet.
+    words = [context.params.get("data"), *reversed(context.args)]
+    path = next((word for word in words if word and Path(word).suffix.lower() in _CSV), None)
+    if path is None:
+        return []
     try:
-        with open(context.params["data"], encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             line = file.readline(2**16)
-    except (KeyError, TypeError, OSError, UnicodeError):
+    except (OSError, UnicodeError):
         return []
     delimiter = next((mark for mark in (",", ";", "\t") if mark in line), ",")
     names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]

@@ -178,7 +178,8 @@ TARGETS = {
         ".h",
         ("float", "double", "fixed"),
         _c,
-        "include {path} in a C program, and call {name}(x, y) with {kind} x[{inputs}], y[{outputs}].",
+        "include {path} in a C program, call {name}(x, y) with {kind} x[{inputs}], y[{outputs}], "
+        "and compile: gcc main.c",
     ),
     "glsl": Target("GLSL function", ".glsl", ("float",), _glsl, "paste {path} into a shader, and call {field}(p)."),
     "javascript": Target(
