@@ -477,16 +477,6 @@ def test_command_runs_as_a_program_of_its_own(table: Path) -> None:
     assert "Error" not in done.stderr
 
 
-def test_closed_output_is_no_traceback(table: Path) -> None:
-    ReLUNetwork(np.ones((6, 1)), np.ones((1, 1)), np.zeros(1)).save("m.json")
-    datasets.write_csv("long.csv", tuple("abcde"), np.ones((200_000, 5)))
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "wb") as closed:
-        done = subprocess.run([*PROGRAM, "predict", "m.json", "long.csv"], stdout=closed, stderr=subprocess.PIPE)
-    assert b"Traceback" not in done.stderr
-
-
 def test_progress_bar_is_drawn_only_after_its_delay() -> None:
     network = ReLUNetwork(np.ones((2, 1)), np.ones((1, 1)), np.zeros(1))
 
