@@ -215,6 +215,30 @@ def test_standard_input_is_a_table_like_a_file(arguments: tuple[str, ...], monke
     assert sorted(Path(os.environ.get("TMPDIR", "/tmp")).glob("anmin-*")) == before  # nothing is left behind
 
 
+def test_an_export_is_tried_on_standard_input() -> None:
+    arguments = ("export", "model.json", "--to", "json", "--out", "copy.json", "--json", "--data")
+    trial = strict(run(*arguments, "-", given=Path("t.csv").read_text()).stdout)["trial"]
+    assert trial == strict(run(*arguments, "t.csv").stdout)["trial"]
+    assert trial["n_rows"] == 60
+
+
+def test_text_without_lines_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anmin.cli.standard_input._LONGEST_LINE", 1000)
+    monkeypatch.setattr("anmin.datasets.csv_pieces._LONGEST", 1000)
+    long = "1" * 3000
+    assert "Standard input has no line break in" in run("predict", "model.json", "-", given=long, code=2).stderr
+    from anmin.datasets.csv_pieces import read_pieces
+
+    pieces = [b"a\n1\n", *[b"1" * 600] * 3]
+    with pytest.raises(ValueError, match=r"p has no line break in 1,200 characters"):
+        list(read_pieces(pieces, Path("p"), ("a",), ("a",), "utf-8", ",", True))
+    # A quote that is never closed holds the rows back only so long.
+    stray = [b'a,b\n1,5" pipe\n', *[b"1,x\n" * 100] * 5]
+    rows = [batch.num_rows for batch in read_pieces(stray, Path("p"), ("a", "b"), ("a",), "utf-8", ",", True)]
+    assert sum(rows) == 501
+    assert len(rows) > 1
+
+
 BAD_INPUTS = {
     "empty": (b"", "Standard input is empty"),
     "blank": (b"\n \n", "Standard input is empty"),

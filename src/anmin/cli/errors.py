@@ -37,6 +37,9 @@ class PlainErrors(Explained, TyperGroup):
         kwargs["standalone_mode"] = False
         if not standalone:
             return super().main(*args, **kwargs)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # of what its encoding does not have
         given = args[0] if args else kwargs.get("args")
         as_json = "--json" in (sys.argv[1:] if given is None else given)
         try:
@@ -59,7 +62,9 @@ class PlainErrors(Explained, TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 typer.echo(describe(), err=True)
             else:
-                complain(describe(), as_json=as_json)
+                context = getattr(error, "ctx", None)
+                more = "" if context is None else f" See: {context.command_path} --help"
+                complain(describe() + more, as_json=as_json)
             sys.exit(BAD_INPUT)
         sys.exit(code if isinstance(code, int) else 0)
 

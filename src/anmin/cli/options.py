@@ -99,7 +99,7 @@ Target = Annotated[
     list[str] | None,
     typer.Option(
         "--target", "-y", metavar="COLUMN", help="Column to predict; several: repeat it, or separate them by commas.",
-        rich_help_panel=ROWS, autocompletion=complete_column,
+        show_default=False, rich_help_panel=ROWS, autocompletion=complete_column,
     ),
 ]  # fmt: skip
 ActualValues = Annotated[
@@ -107,14 +107,14 @@ ActualValues = Annotated[
     typer.Option(
         "--target", "-y", metavar="COLUMN",
         help="Column of actual values; by default the one that the model was fitted to.",
-        rich_help_panel=ROWS, autocompletion=complete_column,
+        show_default=False, rich_help_panel=ROWS, autocompletion=complete_column,
     ),
 ]  # fmt: skip
 Ignore = Annotated[
     list[str] | None,
     typer.Option(
         "--ignore", metavar="COLUMN", help="Column that is no input, such as a text; repeat it, or use commas.",
-        rich_help_panel=ROWS, autocompletion=complete_column,
+        show_default=False, rich_help_panel=ROWS, autocompletion=complete_column,
     ),
 ]  # fmt: skip
 Weights = Annotated[

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 NAME = "standard_input.csv"  # in what is said about it
 _BLOCK = 2**20
+_LONGEST_LINE = 2**24
 _OTHER_KINDS = {
     b"\x1f\x8b": "compressed by gzip; decompress it first, such as with zcat",
     b"BZh": "compressed by bzip2; decompress it first, such as with bzcat",
@@ -95,6 +96,11 @@ def _first_lines(source: BinaryIO) -> bytes:
     first = b""
     while b"\n" not in first and (more := _some(source)):
         first += more
+        if len(first) > _LONGEST_LINE:
+            raise ValueError(
+                f"Standard input has no line break in {len(first):,} bytes; it needs a line of column names and one "
+                f"line for each row."
+            )
     if not first.strip():
         raise ValueError(
             "Standard input is empty; it needs a line of column names and one line for each row, "

@@ -13,7 +13,7 @@ import pyarrow.csv
 
 from anmin.datasets.csv_files import csv_options, no_number, not_encoded, one_line, ragged
 
-_LONGEST = 2**24  # characters that are held for the end of a quoted text
+_LONGEST = 2**24  # characters that are held for the end of a line, or of a quoted text
 
 
 def read_pieces(
@@ -38,13 +38,14 @@ def read_pieces(
     Raises
     ------
     ValueError
-        For a line with too many or too few fields, text instead of a number in these columns, or another encoding.
+        For a line with too many or too few fields, text instead of a number in these columns, another encoding, or a
+        line of more than 16 million characters.
     """
     options = csv_options(columns, names, "utf-8", delimiter, False)
     options[0].use_threads = False  # so that errors name the row
     before = 0
     try:
-        for text in _whole_rows(pieces, encoding):
+        for text in _whole_rows(pieces, path, encoding):
             rows = text.partition("\n")[2] if header and not before else text
             skipped = text.count("\n") - rows.count("\n")
             if rows.strip():
@@ -57,7 +58,7 @@ def read_pieces(
         raise ValueError(not_encoded(path, encoding)) from None
 
 
-def _whole_rows(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
+def _whole_rows(pieces: Iterable[bytes], path: Path, encoding: str) -> Iterator[str]:
     """Yield the text in parts that end where a row does, as far as the quotes tell."""
     name = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     decoder = codecs.getincrementaldecoder(name)()
@@ -68,6 +69,10 @@ def _whole_rows(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
         if end and (text.count('"', 0, end) % 2 == 0 or end > _LONGEST):
             yield text[:end]
             text = text[end:]
+        elif not end and len(text) > _LONGEST:
+            raise ValueError(
+                f"{path} has no line break in {len(text):,} characters; every row needs a line of its own."
+            )
     text += decoder.decode(b"", final=True)
     if text:
         yield text

@@ -71,6 +71,8 @@ class Table:
             is not of the encoding, or there are no rows.
         """
         self.require(names)
+        if self.stream is not None:
+            return np.concatenate(list(self.numbers_in_parts(names)))
         table = self._read(names)
         if table.num_rows == 0:
             raise ValueError(f"{self.path} has column names but no rows.")
