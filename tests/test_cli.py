@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -480,9 +481,9 @@ def test_command_runs_as_a_program_of_its_own(table: Path) -> None:
 def test_progress_bar_is_drawn_only_after_its_delay() -> None:
     network = ReLUNetwork(np.ones((2, 1)), np.ones((1, 1)), np.zeros(1))
 
-    def drawn(delay: float) -> str:
+    def drawn(delay: float, total: int = 4) -> str:
         console = Console(file=io.StringIO(), force_terminal=True, width=100)
-        with ProgressBar(total=4, description="Fitting", delay=delay, console=console) as bar:
+        with ProgressBar(total=total, description="Fitting", delay=delay, console=console) as bar:
             for restart in range(2):
                 for iteration in range(3):
                     bar(Record(iteration=iteration, loss=0.25 + restart, mse=12.5), network)
@@ -494,3 +495,6 @@ def test_progress_bar_is_drawn_only_after_its_delay() -> None:
     assert "4/4" in text  # iterations of both restarts, the starts not counted
     assert "1.25" in text
     assert "12.5" in text
+    more = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", drawn(0.0, total=3))
+    assert "4/3" not in more
+    assert re.search(r"\s4 loss", more)
