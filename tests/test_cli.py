@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -156,7 +157,7 @@ def test_a_model_is_reported_with_and_without_rows_and_targets(folder: Path) -> 
     run("fit", "t.csv", "-y", "y", "--ignore", "w,z", *SMALL)
 
     def page(*arguments: str) -> str:
-        assert run("report", "model.json", *arguments, "--out", "r.html").stdout == "Wrote r.html.\n"
+        assert run("report", "model.json", *arguments, "--out", "r.html").stdout.startswith("Wrote r.html.\nNext:")
         return (folder / "r.html").read_text(encoding="utf-8")
 
     alone, weighted = page(), page("t.csv", "--weights", "w")
@@ -189,7 +190,10 @@ def test_predict_finds_inputs_by_name(table: Path) -> None:
     predictions = np.loadtxt(io.StringIO(first), skiprows=1)
     np.testing.assert_array_equal(predictions, ReLUNetwork.load("model.json").predict(values[:, :2])[:, 0])
     assert first.splitlines()[0] == "y"
-    assert run("predict", "model.json", "other.csv", "--out", "p.csv").output == ""
+    told = run("predict", "model.json", "other.csv", "--out", "p.csv")
+    assert told.stdout.startswith("Wrote p.csv: y of 40 rows.\nNext:\n  anmin evaluate model.json DATA")
+    assert told.stderr == ""
+    assert run("predict", "model.json", "other.csv", "--out", "p.csv", "--quiet").output == ""
     assert Path("p.csv").read_text() == first
 
 
@@ -246,8 +250,6 @@ def test_datasets_are_listed() -> None:
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"anmin {anmin.__version__}\n"
     assert "fit" in run().stdout
-    for command in ("fit", "predict", "evaluate", "report", "datasets"):
-        assert f"Example: anmin {command}" in run(command, "--help").stdout
 
 
 BAD_COMMANDS = {
@@ -476,22 +478,12 @@ def test_command_runs_as_a_program_of_its_own(table: Path) -> None:
     assert "Error" not in done.stderr
 
 
-def test_closed_output_is_no_traceback(table: Path) -> None:
-    ReLUNetwork(np.ones((6, 1)), np.ones((1, 1)), np.zeros(1)).save("m.json")
-    datasets.write_csv("long.csv", tuple("abcde"), np.ones((200_000, 5)))
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "wb") as closed:
-        done = subprocess.run([*PROGRAM, "predict", "m.json", "long.csv"], stdout=closed, stderr=subprocess.PIPE)
-    assert b"Traceback" not in done.stderr
-
-
 def test_progress_bar_is_drawn_only_after_its_delay() -> None:
     network = ReLUNetwork(np.ones((2, 1)), np.ones((1, 1)), np.zeros(1))
 
-    def drawn(delay: float) -> str:
+    def drawn(delay: float, total: int = 4) -> str:
         console = Console(file=io.StringIO(), force_terminal=True, width=100)
-        with ProgressBar(total=4, description="Fitting", delay=delay, console=console) as bar:
+        with ProgressBar(total=total, description="Fitting", delay=delay, console=console) as bar:
             for restart in range(2):
                 for iteration in range(3):
                     bar(Record(iteration=iteration, loss=0.25 + restart, mse=12.5), network)
@@ -503,3 +495,6 @@ def test_progress_bar_is_drawn_only_after_its_delay() -> None:
     assert "4/4" in text  # iterations of both restarts, the starts not counted
     assert "1.25" in text
     assert "12.5" in text
+    more = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", drawn(0.0, total=3))
+    assert "4/3" not in more
+    assert re.search(r"\s4 loss", more)

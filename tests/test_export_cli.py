@@ -119,7 +119,3 @@ def test_networks_that_a_form_cannot_hold_are_refused() -> None:
     random_network(0, 5, 3, 1, 0.0)[0].save("wide.json")
     assert "fields of 2 or 3 inputs" in run("wide.json", "--to", "glsl", code=2).stderr
     assert not Path("wide.glsl").exists()
-
-
-def test_the_help_has_an_example() -> None:
-    assert "Example: anmin export" in CliRunner().invoke(app, ["export", "--help"]).output

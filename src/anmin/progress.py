@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from anmin.history import Record
 from anmin.network import ReLUNetwork
@@ -40,12 +40,13 @@ class ProgressBar:
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TextColumn("loss [bold]{task.fields[loss]}[/]  MSE [bold]{task.fields[mse]}[/]"),
             TimeElapsedColumn(),
             console=console or Console(stderr=True),
         )
-        self._task = self._progress.add_task(description, total=total, loss="–", mse="–")
+        self._task = self._progress.add_task(description, total=total, count="0", loss="–", mse="–")
+        self._total = total
         self._entered = time.perf_counter()
         self._shown = False
         self._iterations = 0
@@ -69,6 +70,12 @@ class ProgressBar:
             self._shown = True
         # Counted here, because every restart numbers its iterations from 0.
         self._iterations += record.iteration > 0
+        # The choice of a penalty, and a search, take iterations beyond those that were counted on.
+        foreseen = self._total is not None and self._iterations <= self._total
         self._progress.update(
-            self._task, completed=self._iterations, loss=f"{record.loss:.5g}", mse=f"{record.mse:.5g}"
+            self._task,
+            completed=self._iterations,
+            count=f"{self._iterations}/{self._total}" if foreseen else f"{self._iterations:,}",
+            loss=f"{record.loss:.5g}",
+            mse=f"{record.mse:.5g}",
         )

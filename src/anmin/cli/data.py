@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin import datasets
+from anmin.cli.standard_input import STANDARD_INPUT, as_stream
 from anmin.datasets import Dataset
 from anmin.network import ReLUNetwork
 from anmin.solvers.memory import available_bytes
@@ -78,17 +80,21 @@ def is_dataset(data: str) -> bool:
 
 
 def open_columns(data: str, encoding: str) -> Columns:
-    """Open a file or load a data set.
+    """Open a file or load a data set; "-" is standard input, of which the rows can be gone over once.
 
     Raises
     ------
     FileNotFoundError
         If there is neither.
     """
+    if data == STANDARD_INPUT:
+        return as_stream(encoding)
     if is_dataset(data):
         return NamedColumns(datasets.load(data))
     if not Path(data).exists():
-        raise FileNotFoundError(f"There is no file {data}, and no data set of that name (see: anmin datasets).")
+        alike = get_close_matches(data, datasets.names(), 1)
+        meant = f"; did you mean {alike[0]}?" if alike else " (see: anmin datasets)."
+        raise FileNotFoundError(f"There is no file {data}, and no data set of that name{meant}")
     return datasets.open_table(data, encoding=encoding)
 
 
@@ -131,6 +137,23 @@ def input_names(network: ReLUNetwork, source: Columns, data: str, excluded: Sequ
             f"{data} has {len(positions)} columns."
         )
     return positions
+
+
+def actual_names(network: ReLUNetwork, source: Columns, target: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the columns that --target names as the actual values of a network; none where it was not given.
+
+    Raises
+    ------
+    ValueError
+        Unless there is one for each output.
+    """
+    names = named_columns(target or (), source.columns)
+    if names and len(names) != network.n_outputs:
+        raise ValueError(
+            f"--target must name {network.n_outputs} column(s), one for each output of the model; "
+            f"got {', '.join(names)}."
+        )
+    return names
 
 
 def large_table(

@@ -9,14 +9,26 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from anmin.cli.help import Explained
+from anmin.cli.results import close_output, complain
+
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+CLOSED = 141  # 128 + SIGPIPE
 
 
-class PlainErrors(TyperGroup):
+class Failure(Exception):
+    """A command has failed in a way that is foreseen; the message says how."""
+
+    def __init__(self, message: str, code: int = BAD_INPUT) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PlainErrors(Explained, TyperGroup):
     """A group of commands that turns the errors of bad input into one sentence and exit code 2.
 
-    Exceptions that no input should cause keep their traceback.
+    Exceptions that no input should cause keep their traceback, and exit with 1.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -25,10 +37,22 @@ class PlainErrors(TyperGroup):
         kwargs["standalone_mode"] = False
         if not standalone:
             return super().main(*args, **kwargs)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # of what its encoding does not have
+        given = args[0] if args else kwargs.get("args")
+        as_json = "--json" in (sys.argv[1:] if given is None else given)
         try:
             code = super().main(*args, **kwargs)
+            sys.stdout.flush()  # here, where a closed pipe can still be met
+        except BrokenPipeError:
+            close_output()
+            sys.exit(CLOSED)
+        except Failure as failure:
+            complain(str(failure), as_json=as_json)
+            sys.exit(failure.code)
         except typer.Abort:
-            _say("Interrupted.")
+            complain("Interrupted.", as_json=as_json)
             sys.exit(INTERRUPTED)
         except Exception as error:
             # Errors of the command line itself know how to describe themselves.
@@ -38,7 +62,9 @@ class PlainErrors(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 typer.echo(describe(), err=True)
             else:
-                _say(describe())
+                context = getattr(error, "ctx", None)
+                more = "" if context is None else f" See: {context.command_path} --help"
+                complain(describe() + more, as_json=as_json)
             sys.exit(BAD_INPUT)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -47,23 +73,16 @@ class PlainErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _say("Interrupted before there was a result; no file was written.")
-            raise typer.Exit(INTERRUPTED) from None
+            raise Failure("Interrupted before there was a result; no file was written.", INTERRUPTED) from None
         except BrokenPipeError:
-            raise
+            close_output()
+            raise typer.Exit(CLOSED) from None
         except OSError as error:
-            _say(_in_words(error))
-            raise typer.Exit(BAD_INPUT) from None
+            raise Failure(_in_words(error)) from None
         except (ValueError, ImportError) as error:
-            _say(str(error))
-            raise typer.Exit(BAD_INPUT) from None
+            raise Failure(str(error)) from None
         except MemoryError:
-            _say("The data or the network do not fit into memory; use fewer rows or neurons.")
-            raise typer.Exit(BAD_INPUT) from None
-
-
-def _say(message: str) -> None:
-    typer.echo("Error: " + " ".join(message.split()), err=True)
+            raise Failure("The data or the network do not fit into memory; use fewer rows or neurons.") from None
 
 
 def _in_words(error: OSError) -> str:

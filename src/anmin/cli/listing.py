@@ -2,26 +2,128 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def datasets() -> None:
-    """List the data sets that have a name.
+import typer
 
-    Example: anmin datasets; then: anmin fit diabetes --neurons 8
-    """
+from anmin.cli.options import FILES, Json, Quiet, complete_data_set
+from anmin.cli.results import Result, Step, quoted
+
+if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
+    from anmin.datasets import Dataset
+
+EXAMPLES = ("anmin datasets", "anmin datasets diabetes --out diabetes.csv")
+
+
+def datasets(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="One of them.", autocompletion=complete_data_set, show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="CSV file to write the data set to.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the data sets that have a name; describe one, or write it as a table."""
+    if name is None:
+        if out is not None:
+            raise ValueError("--out is for one data set; name it, such as: anmin datasets diabetes --out diabetes.csv")
+        _all().tell(as_json=as_json, quiet=quiet)
+    else:
+        _one(name, out).tell(as_json=as_json, quiet=quiet)
+
+
+def _all() -> Result:
     from anmin.datasets import CATALOGUE
     from anmin.datasets.files import data_folder
 
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("name", no_wrap=True)
-    table.add_column("rows, inputs, outputs", justify="right", no_wrap=True)
-    table.add_column("from", no_wrap=True)
-    table.add_column("what")
-    for name, entry in CATALOGUE.items():
-        table.add_row(name, entry.size, entry.availability(name), entry.description)
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    if data_folder() is None:
-        console.print("Set the environment variable ANMIN_DATA to the folder that has the files (see docs/data.md).")
+    folder = data_folder()
+    found = [
+        {"name": name, "size": entry.size, "from": entry.availability(name), "description": entry.description}
+        for name, entry in CATALOGUE.items()
+    ]
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        widths = [max(len(text) for text in texts) for texts in zip(*(one.values() for one in found), strict=True)]
+        table.add_column("name", no_wrap=True)
+        table.add_column("size", no_wrap=True, justify="right")
+        table.add_column("from", no_wrap=True)
+        # Cut to a line each: "anmin datasets NAME" tells the whole.
+        table.add_column("what", no_wrap=True, max_width=max(20, console.width - sum(widths[:3]) - 8))
+        for one in found:
+            table.add_row(*one.values())
+        console.print(table)
+        if folder is None:
+            console.print(
+                "Those with no file are read from the folder that the environment variable ANMIN_DATA names "
+                "(see docs/data.md)."
+            )
+
+    steps = [
+        Step("anmin fit diabetes --neurons 4", "a fit to one of them"),
+        Step("anmin datasets diabetes --out diabetes.csv", "one of them as a table"),
+    ]
+    return Result("datasets", {"data_folder": folder, "datasets": found}, show, steps)
+
+
+def _one(name: str, out: Path | None) -> Result:
+    from anmin.cli.outputs import check_outputs
+    from anmin.datasets import load
+
+    check_outputs({"--out": out}, [])
+    if out is not None and out.suffix != ".csv":
+        raise ValueError(f"--out must name a file that ends in .csv; got {out}.")
+    dataset = load(name)
+    targets = ",".join(dataset.target_names)
+    if out is not None:
+        _write(dataset, out)
+
+    def show(console: Console) -> None:
+        console.print(f"{name}: {dataset.n_rows:,} rows. {dataset.description}")
+        console.print(f"  inputs   {', '.join(dataset.feature_names)}")
+        console.print(f"  outputs  {', '.join(dataset.target_names)}")
+        console.print(f"  from     {dataset.source}")
+        if out is not None:
+            console.print(f"Wrote {out}.", soft_wrap=True)
+
+    facts = {
+        "name": name,
+        "description": dataset.description,
+        "from": dataset.source,
+        "n_rows": dataset.n_rows,
+        "feature_names": dataset.feature_names,
+        "target_names": dataset.target_names,
+        "out": out,
+    }
+    if out is None:
+        steps = [
+            Step(f"anmin fit {name} --test-fraction 0.2", "a fit to four fifths of it"),
+            Step(f"anmin datasets {name} --out {name}.csv", "a table that other programs read, too"),
+        ]
+    else:
+        steps = [Step(f"anmin fit {quoted(out)} --target {targets} --test-fraction 0.2")]
+    return Result("dataset", facts, show, steps, in_files=out is not None)
+
+
+def _write(dataset: Dataset, out: Path) -> None:
+    import numpy as np
+
+    from anmin.datasets import write_csv
+
+    write_csv(out, (*dataset.feature_names, *dataset.target_names), np.column_stack([dataset.X, dataset.y]))

@@ -6,22 +6,18 @@ from typing import Annotated
 
 import typer
 
-from anmin.cli import paper
-from anmin.cli.compare import compare
+from anmin.cli import compare, export, fit, listing, paper, predict, report
 from anmin.cli.errors import PlainErrors
-from anmin.cli.export import export
-from anmin.cli.fit import fit
-from anmin.cli.listing import datasets
-from anmin.cli.predict import evaluate, predict
-from anmin.cli.report import report
+from anmin.cli.help import Command
 
 app = typer.Typer(
     name="anmin",
     cls=PlainErrors,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Train small two-layer ReLU networks by solving for their weights.\n\n"
-    "Start with: anmin fit, which fits a data set made on the spot; then: anmin fit data.csv --target COLUMN",
+    help="Train small two-layer ReLU networks by solving for their weights.",
+    epilog="anmin fit                            a first look: data made on the spot\n"
+    "anmin fit data.csv --target COLUMN   your own table\n"
+    "anmin fit --help                     each command has examples of its own",
 )
 
 
@@ -45,11 +41,14 @@ def anmin(
         typer.echo(context.get_help())
 
 
-app.command()(fit)
-app.command()(predict)
-app.command()(evaluate)
-app.command()(export)
-app.command()(report)
-app.command()(compare)
-app.command()(datasets)
+for command, examples in (
+    (fit.fit, fit.EXAMPLES),
+    (predict.predict, predict.PREDICT_EXAMPLES),
+    (predict.evaluate, predict.EVALUATE_EXAMPLES),
+    (export.export, export.EXAMPLES),
+    (report.report, report.EXAMPLES),
+    (compare.compare, compare.EXAMPLES),
+    (listing.datasets, listing.EXAMPLES),
+):
+    app.command(cls=Command, epilog="\n".join(examples))(command)
 app.add_typer(paper.app, name="paper", short_help="Make the tables and figures of the source paper again.")

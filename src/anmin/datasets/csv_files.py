@@ -63,20 +63,20 @@ def read_columns(
         For the first line that has too many or too few fields, or text instead of a number in these columns.
     """
     try:
-        return pyarrow.csv.read_csv(path, *_options(columns, names, encoding, delimiter, header))
+        return pyarrow.csv.read_csv(path, *csv_options(columns, names, encoding, delimiter, header))
     except pa.ArrowInvalid as error:
         # Arrow reads in parallel and does not say where; a plain reading finds the line.
         _explain(path, columns, names, encoding, delimiter, header)
         raise ValueError(f"{path} could not be read as CSV: {one_line(error)}.") from None
     except UnicodeError:
-        raise ValueError(_not_encoded(path, encoding)) from None
+        raise ValueError(not_encoded(path, encoding)) from None
 
 
 def read_batches(
     path: Path, columns: Sequence[str], names: Sequence[str], encoding: str, delimiter: str, header: bool
 ) -> Iterator[pa.RecordBatch]:
     """Yield the columns of :func:`read_columns` some megabytes at a time; raises as that does."""
-    options = _options(columns, names, encoding, delimiter, header)
+    options = csv_options(columns, names, encoding, delimiter, header)
     try:
         with pyarrow.csv.open_csv(path, *options) as reader:
             yield from reader
@@ -84,10 +84,11 @@ def read_batches(
         _explain(path, columns, names, encoding, delimiter, header)
         raise ValueError(f"{path} could not be read as CSV: {one_line(error)}.") from None
     except UnicodeError:
-        raise ValueError(_not_encoded(path, encoding)) from None
+        raise ValueError(not_encoded(path, encoding)) from None
 
 
-def _options(columns: Sequence[str], names: Sequence[str], encoding: str, delimiter: str, header: bool) -> tuple:
+def csv_options(columns: Sequence[str], names: Sequence[str], encoding: str, delimiter: str, header: bool) -> tuple:
+    """Return the options by which Arrow reads the columns ``names``: of reading, parsing and converting."""
     wanted = pyarrow.csv.ConvertOptions(include_columns=list(names), column_types=dict.fromkeys(names, pa.float64()))
     return (
         pyarrow.csv.ReadOptions(encoding=encoding, column_names=columns, skip_rows=1 if header else 0),
@@ -139,6 +140,22 @@ def one_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
+def ragged(path: Path, line: int, n_fields: int, n_columns: int) -> str:
+    """Return what is said of a line with too many or too few fields."""
+    return (
+        f"Line {line} of {path} has {counted(n_fields, 'field')} where the file has {counted(n_columns, 'column')}; "
+        f"give every line as many fields as there are columns."
+    )
+
+
+def no_number(path: Path, name: str, line: int, field: str) -> str:
+    """Return what is said of a text in a column of numbers."""
+    return (
+        f"Column {name!r} of {path} must hold numbers; line {line} has {shortened(field)!r}; encode it as numbers or "
+        f"leave the column out."
+    )
+
+
 def _explain(
     path: Path, columns: Sequence[str], names: Sequence[str], encoding: str, delimiter: str, header: bool
 ) -> None:
@@ -153,16 +170,10 @@ def _explain(
             if not fields:
                 continue
             if len(fields) != len(columns):
-                raise ValueError(
-                    f"Line {reader.line_num} of {path} has {counted(len(fields), 'field')} where the file has "
-                    f"{counted(len(columns), 'column')}; give every line as many fields as there are columns."
-                )
+                raise ValueError(ragged(path, reader.line_num, len(fields), len(columns)))
             for name, place in places:
                 if fields[place] not in nulls and not _is_number(fields[place]):
-                    raise ValueError(
-                        f"Column {name!r} of {path} must hold numbers; line {reader.line_num} has "
-                        f"{shortened(fields[place])!r}; encode it as numbers or leave the column out."
-                    )
+                    raise ValueError(no_number(path, name, reader.line_num, fields[place]))
 
 
 @contextmanager
@@ -175,12 +186,13 @@ def _text(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
         with pa.input_stream(str(path)) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
             yield text
     except UnicodeError:
-        raise ValueError(_not_encoded(path, encoding)) from None
+        raise ValueError(not_encoded(path, encoding)) from None
     except (csv.Error, LookupError) as error:  # a field of megabytes, or an encoding of bytes rather than of text
         raise ValueError(f"{path} could not be read as CSV: {one_line(error)}.") from None
 
 
-def _not_encoded(path: Path, encoding: str) -> str:
+def not_encoded(path: Path, encoding: str) -> str:
+    """Return what is said of a file of another encoding."""
     name = "utf-8" if encoding == "utf-8-sig" else encoding
     return f"{path} is not {name} text; name its encoding, such as latin-1, utf-16 or cp1252."
 

@@ -18,6 +18,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from anmin.datasets import csv_files
+from anmin.datasets.csv_pieces import read_pieces
 from anmin.datasets.dataset import Dataset
 
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -43,6 +44,8 @@ class Table:
         Of a CSV file; empty for Parquet.
     header : bool
         Whether the first line of a CSV file holds the names; otherwise they are "0", "1", ...
+    stream : iterator of bytes, optional
+        Pieces of CSV text that are read instead of the file, header and all; they can be gone over once, by parts.
     """
 
     path: Path
@@ -50,6 +53,7 @@ class Table:
     encoding: str = "utf-8"
     delimiter: str = ""
     header: bool = True
+    stream: Iterator[bytes] | None = None
 
     def require(self, names: Sequence[str]) -> None:
         """Raise ValueError unless the table has all of these columns."""
@@ -67,6 +71,8 @@ class Table:
             is not of the encoding, or there are no rows.
         """
         self.require(names)
+        if self.stream is not None:
+            return np.concatenate(list(self.numbers_in_parts(names)))
         table = self._read(names)
         if table.num_rows == 0:
             raise ValueError(f"{self.path} has column names but no rows.")
@@ -128,6 +134,12 @@ class Table:
                     yield batch.select(list(names))
 
     def _csv_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
+        if self.stream is not None:
+            # One batch for each piece: whoever writes it may wait for what becomes of it.
+            yield from read_pieces(
+                self.stream, self.path, self.columns, names, self.encoding, self.delimiter, self.header
+            )
+            return
         held: list[pa.RecordBatch] = []
         read = csv_files.read_batches(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
         for batch in read:

@@ -62,7 +62,8 @@ class Target:
         From network and choices to the bytes of the file.
     usage : str
         How to go on with a file; {path} is replaced by its path as Python has it, {quoted} by it as a shell has it,
-        {name} and {field} by the names of the functions.
+        {name} and {field} by the names of the functions, {kind} by the type of numbers in C, {inputs} and {outputs} by
+        how many there are.
     """
 
     title: str
@@ -173,7 +174,12 @@ TARGETS = {
         "PyTorch program", ".pt2", ("double", "float"), _torch, "torch.export.load({path}).module()(X) in Python."
     ),
     "c": Target(
-        "C99 header", ".h", ("float", "double", "fixed"), _c, "include {path} in a C program, and call {name}(x, y)."
+        "C99 header",
+        ".h",
+        ("float", "double", "fixed"),
+        _c,
+        "include {path} in a C program, call {name}(x, y) with {kind} x[{inputs}], y[{outputs}], "
+        "and compile: gcc main.c",
     ),
     "glsl": Target("GLSL function", ".glsl", ("float",), _glsl, "paste {path} into a shader, and call {field}(p)."),
     "javascript": Target(

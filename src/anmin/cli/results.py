@@ -1,0 +1,158 @@
+"""How a result is told: as text for a person, or with ``--json`` as one JSON object for a machine.
+
+The rules, for every command:
+
+- Results go to standard output, everything else to standard error.
+- A person sees the text, and under it what to do next. With ``--quiet`` there is no such advice and no progress, and no
+  text at all where the result is in a file.
+- With ``--json`` standard output holds one object on one line and nothing else. Its numbers are finite; what is not is
+  null. Every line on standard error is an object too: {"error": "..."} or {"warning": "..."}.
+- No character of a name, be it of a column or of a file, can do anything to a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PIPE_WIDTH = 10_000  # no line is folded that another program reads
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do next.
+
+    Attributes
+    ----------
+    what : str
+        A command with the names of the real files, or a sentence.
+    purpose : str
+        What it gives; shown behind it as a comment, so that the line can be copied with it.
+    """
+
+    what: str
+    purpose: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found out.
+
+    Attributes
+    ----------
+    kind : str
+        Of command: the ``schema`` of the object is "anmin." and this.
+    facts : mapping
+        The other keys of the object: documented in docs/command-line.md, and stable.
+    show : callable
+        Prints them for a person.
+    next_steps : sequence of Step
+    in_files : bool
+        Whether what was asked for is in files, so that there is nothing that must be said.
+    """
+
+    kind: str
+    facts: Mapping[str, Any]
+    show: Callable[[Console], None]
+    next_steps: Sequence[Step] = ()
+    in_files: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return the object that a machine gets."""
+        return plain({"schema": f"anmin.{self.kind}", "version": 1, **self.facts})
+
+    def tell(self, *, as_json: bool, quiet: bool) -> None:
+        """Print the result."""
+        if as_json:
+            typer.echo(json.dumps(self.document(), allow_nan=False))
+            return
+        if quiet and self.in_files:
+            return
+        console = _console()
+        with console.capture() as captured:
+            self.show(console)
+            if not quiet:
+                # Commands stay on one line, to be copied.
+                console.print(advice(self.next_steps), soft_wrap=len(self.next_steps) > 1)
+        typer.echo("\n".join(line.rstrip(" ") for line in captured.get().splitlines()))
+
+
+def _console() -> Console:
+    """Return a console on standard output that folds lines to the width of a terminal, but never for a pipe."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+def advice(steps: Sequence[Step]) -> str:
+    """Return the lines that say what to do next."""
+    if len(steps) == 1 and not steps[0].purpose:
+        return f"Next: {steps[0].what}"
+    width = max(len(step.what) for step in steps)
+    lines = [f"  {step.what:{width}}  # {step.purpose}" if step.purpose else f"  {step.what}" for step in steps]
+    return "\n".join(["Next:", *lines])
+
+
+def complain(message: str, *, as_json: bool, level: str = "error") -> None:
+    """Say on standard error, in one line, what went wrong ("error") or might ("warning", "note")."""
+    sentence = " ".join(message.split())
+    if as_json:
+        typer.echo(json.dumps({"warning" if level == "note" else level: sentence}), err=True)
+    else:
+        start = "" if level == "note" else f"{level.capitalize()}: "
+        typer.echo(_folded(start + printable(sentence)), err=True)
+
+
+def _folded(sentence: str) -> str:
+    if not sys.stderr.isatty():
+        return sentence
+    return textwrap.fill(sentence, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
+
+
+def printable(text: str) -> str:
+    """Return a text in which every character that does not print is written as its escape."""
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in text)
+
+
+def quoted(name: str | Path, otherwise: str = "DATA") -> str:
+    """Return the name of a file as it is typed in a shell; a word in its place where it is "-" or does not print."""
+    return shlex.quote(str(name)) if str(name).isprintable() and str(name) != "-" else otherwise
+
+
+def close_output() -> None:
+    """Let what is still to be written to standard output go nowhere, after its reader has left."""
+    import os
+
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # it is no file
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: paths as text, and None for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()  # of NumPy
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
