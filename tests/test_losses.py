@@ -218,7 +218,8 @@ def test_quantiles_are_covered(quantile: float) -> None:
 def test_the_penalty_is_one_that_the_evidence_asks_for() -> None:
     problem = problem_of(Logistic(), Case("noisy", n_rows=600), alpha=0.0)
     solver = Reweighted(VarPro())
-    alpha, solution = fit_by_loss(problem, solver, None, 1, np.random.default_rng(0), begun=0.0)
+    alpha, solution, decided = fit_by_loss(problem, solver, None, 1, np.random.default_rng(0), begun=0.0)
+    assert decided
     asked = asked_alpha(Problem(problem.rows, 5, alpha, loss=Logistic()), solver, solution.network)
     assert asked == pytest.approx(alpha, rel=0.3)
 

@@ -283,16 +283,15 @@ def can_be_kept(solver: Solver) -> bool:
 
 
 def digests(rows: ArrayRows | RowsInParts) -> dict[str, str]:
-    """Return digests of inputs, targets and weights; of rows that are not in memory by all that the first look told."""
+    """Return digests of inputs, targets and weights; of rows that are not in memory by what the first look told."""
     if isinstance(rows, RowsInParts):
         survey = rows.survey
-        x, y = survey.x.moments, survey.y.moments
-        counts = np.array([survey.n_rows, survey.n_visited])
-        return {
-            "X": _digest(counts, survey.numbers, survey.X, x.mean, x.deviation, x.largest),
-            "y": _digest(counts, survey.Y, y.mean, y.deviation, y.largest),
-            "sample_weight": _digest(survey.w, np.array(survey.x.n)),
-        }
+        arrays = (survey.X, survey.Y) if survey.w is None else (survey.X, survey.Y, survey.w)
+        known = [
+            _digest(array, np.array([survey.n_visited, check], np.uint64))
+            for array, check in zip(arrays, survey.checks, strict=True)
+        ]
+        return dict(zip(("X", "y", "sample_weight"), [*known, _digest(None)], strict=False))
     return {"X": _digest(rows.X), "y": _digest(rows.Y), "sample_weight": _digest(rows.w)}
 
 

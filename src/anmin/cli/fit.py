@@ -143,7 +143,8 @@ def fit(
         )
     from anmin.history import Status
 
-    if checkpoint is None and kept is not None and model.status_ in (Status.CONVERGED, Status.SCHEDULE_DONE):
+    done = (Status.CONVERGED, Status.SCHEDULE_DONE, Status.VISITS_DONE)
+    if checkpoint is None and kept is not None and model.status_ in done:
         kept.unlink(missing_ok=True)  # there is nothing to go on with
     if not quiet:
         _show(model, dataset, row_weights, fitted, test, out, report, data is None, large)
