@@ -301,10 +301,10 @@ def test_gaps_and_text_in_a_later_file_are_named(tmp_path):
     (tmp_path / "many").mkdir()
     pd.DataFrame({"a": [1, 2], "y": [1.0, 2.0]}).to_parquet(tmp_path / "many" / "0.parquet")
     pd.DataFrame({"a": pd.array([3, None], "Int64"), "y": [1.0, 2.0]}).to_parquet(tmp_path / "many" / "1.parquet")
-    with pytest.raises(ValueError, match="In row 4 of .*many column 'a' has a missing value or NaN"):
+    with pytest.raises(ValueError, match=r"In row 4 of .*many column 'a' has a missing value or NaN"):
         ParquetRows(tmp_path / "many", "y")
     pd.DataFrame({"a": ["u", "v"], "y": [1.0, 2.0]}).to_parquet(tmp_path / "many" / "1.parquet")
-    with pytest.raises(ValueError, match="Column 'a' of .*many must hold numbers; it holds .*string such as 'u'"):
+    with pytest.raises(ValueError, match=r"Column 'a' of .*many must hold numbers; it holds .*string such as 'u'"):
         ParquetRows(tmp_path / "many", "y")
 
 
@@ -370,7 +370,10 @@ def test_files_that_are_no_such_rows_are_refused(tmp_path, monkeypatch):
         (lambda: NpyRows("X.npy", "short.npy"), r"got X.npy \(50, 2\), short.npy \(20, 1\)"),
         (lambda: NpyRows("X.npy", "text.npy"), "text.npy must hold an array of numbers"),
         (lambda: NpyRows("torn.npy", "X.npy"), "torn.npy could not be read as a .npy array"),
-        (lambda: NpyRows("X.npy", "X.npy", "X.npy"), r"and \(rows,\); got X.npy \(50, 2\), X.npy \(50, 2\), X.npy \(50, 2\)"),
+        (
+            lambda: NpyRows("X.npy", "X.npy", "X.npy"),
+            r"got X.npy \(50, 2\), X.npy \(50, 2\), X.npy \(50, 2\)",
+        ),
         (lambda: NpyRows("X.npy", "no.npy"), "At least one input and one target are needed; no.npy has none"),
         (lambda: NpyRows("no.npy", "X.npy"), "At least one input and one target are needed; no.npy has none"),
         (lambda: NpyRows("many.npz", "X.npy"), "many.npz must hold an array of numbers; it holds several"),

@@ -283,13 +283,13 @@ def test_names_of_folders_are_columns(tmp_path: Path) -> None:
 
 def test_names_of_folders_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     _written(tmp_path / "site=north%20shore" / "a.parquet", a=[1.0], y=[3.0])
-    with pytest.raises(ValueError, match="Column 'site' of .* names of folders give, must .*; one is 'north shore'"):
+    with pytest.raises(ValueError, match=r"Column 'site' of .* names of folders give, must .*; one is 'north shore'"):
         read_dataset(tmp_path, "y")
     assert read_dataset(tmp_path, "y", ignored=["site"])[0].feature_names == ("a",)
     _written(tmp_path / "site=1" / "a.parquet", a=[1.0], y=[3.0])
     _written(tmp_path / "site=__HIVE_DEFAULT_PARTITION__" / "a.parquet", a=[1.0], y=[3.0])
     (tmp_path / "site=north%20shore" / "a.parquet").unlink()
-    with pytest.raises(ValueError, match="Column 'site' of .* has 1 missing value in 2 rows, the first in row 2"):
+    with pytest.raises(ValueError, match=r"Column 'site' of .* has 1 missing value in 2 rows, the first in row 2"):
         read_dataset(tmp_path, "y")
     _written(tmp_path / "zone" / "z.parquet", a=[1.0], y=[3.0])
     with pytest.raises(ValueError, match=r"z\.parquet has no column 'site', which the other files of"):
@@ -312,8 +312,8 @@ def test_files_of_a_folder_may_hold_numbers_of_several_types(tmp_path: Path) -> 
     np.testing.assert_array_equal(dataset.X, [[1], [2], [0.5], [7]])
     np.testing.assert_array_equal(dataset.y, [1, 2, 3, 1])
     _written(tmp_path / "4.parquet", a=["u"], y=[1.0])
-    with pytest.raises(ValueError, match="Column 'a' of .* must hold numbers; it holds string such as 'u'"):
+    with pytest.raises(ValueError, match=r"Column 'a' of .* must hold numbers; it holds string such as 'u'"):
         read_dataset(tmp_path, "y")
     _written(tmp_path / "4.parquet", a=pa.array([None], pa.null()), y=[1.0])
-    with pytest.raises(ValueError, match="Column 'a' of .* has 1 missing value in 5 rows, the first in row 5"):
+    with pytest.raises(ValueError, match=r"Column 'a' of .* has 1 missing value in 5 rows, the first in row 5"):
         read_dataset(tmp_path, "y")

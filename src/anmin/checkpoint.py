@@ -133,6 +133,9 @@ class Checkpoint:
         """Write everything; where that fails, the file stays as it was, and the fit goes on with one warning."""
         begun = time.perf_counter()
         encoder = Encoder(CLASSES)
+        over = self._over
+        if progress is None and self._latest is not None:
+            over = over | {self._stage: self._latest}  # what is decided now follows from it
         content = {
             "format": _FORMAT,
             "version": __version__,
@@ -141,7 +144,7 @@ class Checkpoint:
             "seed": self.seed,
             "seconds": begun - self.begun,
             "decided": encoder.tree(self.decided),
-            "over": encoder.tree(self._over),
+            "over": encoder.tree(over),
             "at": None if progress is None else self._at(progress, encoder),
             "arrays": len(encoder.arrays),
         }
