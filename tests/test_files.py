@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +23,10 @@ from anmin.history import Status
 from anmin.objective import penalty
 from anmin.rows import ArrayRows, CsvRows, NpyRows, ParquetRows
 from anmin.rows.files import ahead
-from anmin.rows.parts import Spread
+from anmin.rows.parts import Heavy, RowsLostError, Spread
+from anmin.search import sampling
 from anmin.search.sampling import MOST_PASSES
+from anmin.solvers.levenberg_marquardt import GIVEN_UP
 from problems import Case
 
 
@@ -440,6 +446,89 @@ def test_a_file_that_is_lost_in_the_last_iterations_leaves_the_best_network(few_
     assert model.status_ is Status.ROWS_LOST
     assert model.history_["n_rows"][-1] == 3000
     assert model.loss_ == model.history_["loss"][-1]
+
+
+@dataclass
+class Harming:
+    """A heavy pass that does harm to a file when it has seen the first part."""
+
+    heavy: Heavy
+    harm: Callable[[], Any] | None
+
+    def __call__(self, part, seen):
+        if part.first and self.harm is not None:
+            self.harm, harm = None, self.harm
+            harm()
+        return self.heavy(part, seen)
+
+
+@pytest.mark.parametrize("harm", [truncate, delete, replace_schema])
+@pytest.mark.parametrize("kind", KINDS)
+def test_harm_to_a_file_in_the_middle_of_a_pass_is_an_error_in_a_sentence(kind, harm, tmp_path):
+    X, Y = noisy(60_000)
+    rows = stored(kind, tmp_path, X, Y, part_rows=500)
+    name = {"folder": "many/deeper/c.parquet", "npy": "X.npy", "csv": "t.csv", "parquet": "t.parquet"}[kind]
+    path = tmp_path / name
+    task = Harming(Heavy(np.random.default_rng(1).standard_normal((3, 2)), 0.0), lambda: harm(path))
+    with pytest.raises(RowsLostError, match=re.escape(str(path))):
+        rows._visited(task)
+    assert task.harm is None
+
+
+def test_an_array_that_is_cut_short_while_it_is_read_kills_no_process(tmp_path):
+    X, Y = noisy(60_000)
+    rows = stored("npy", tmp_path, X, Y, part_rows=500)
+    cut = lambda: os.truncate(tmp_path / "X.npy", 200)  # noqa: E731
+    with pytest.raises(RowsLostError, match=r"X\.npy has been cut short since these rows were first read"):
+        rows._visited(Harming(Heavy(np.ones((3, 2)), 0.0), cut))
+
+
+def test_a_pass_without_memory_keeps_the_network(few_held, tmp_path, monkeypatch):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=500)
+
+    def hungry(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Heavy, "__call__", hungry)
+    with pytest.warns(ConvergenceWarning) as caught:
+        model = ReLURegressor(4, random_state=0, alpha=1e-4).fit(rows)
+    assert any("The memory did not suffice for a pass over" in str(warning.message) for warning in caught)
+    assert model.status_ is Status.ROWS_LOST
+    assert np.mean((model.network_.predict(X)[:, 0] - Y[:, 0]) ** 2) < 0.1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_warm_start_never_raises_the_loss_of_all_rows(seed, few_held, tmp_path):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=1000)
+    model = ReLURegressor(4, random_state=seed, alpha=1e-3, relocate=False, warm_start=True).fit(rows)
+    first, before = model.loss_, rows.passes
+    model.fit(rows)
+    of_all = model.history_["loss"][model.history_["n_rows"] == 3000]
+    assert of_all[0] <= first * (1 + 1e-9)
+    assert np.all(np.diff(of_all) <= 0)
+    assert rows.passes - before < MOST_PASSES
+
+
+def test_a_fit_that_used_its_visits_up_does_not_claim_to_have_converged(few_held, tmp_path, monkeypatch):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=1000)
+    settings = {"random_state": 0, "alpha": 1e-3, "tol": 1e-12, "relocate": False}
+    monkeypatch.setattr(sampling, "_SETTLED", 0.0)
+    monkeypatch.setattr(sampling, "MOST_PASSES", 6)
+    model = ReLURegressor(4, **settings).fit(rows)
+    assert model.status_ is Status.VISITS_DONE
+    assert model.history_[-1].branch != GIVEN_UP
+    assert rows.passes <= 6
+    assert "max_iter" not in model.status_.value  # of which there are no more to be had
+    # Three trials for one step, none of which lowers the loss, are no convergence either.
+    rows = stored("npy", tmp_path, X, Y, part_rows=1000)
+    monkeypatch.setattr("anmin.solvers.levenberg_marquardt.LEAST_GAIN", np.inf)
+    given_up = ReLURegressor(4, **settings).fit(rows)
+    assert given_up.history_[-1].branch == GIVEN_UP
+    assert given_up.status_ is Status.VISITS_DONE
 
 
 @pytest.mark.parametrize("when", [300, 3000])
