@@ -340,27 +340,6 @@ def test_a_scheduler_that_is_gone_leaves_the_network_of_the_sample(monkeypatch):
     assert np.mean((model.network_.predict(X)[:, 0] - Y[:, 0]) ** 2) < 0.1
 
 
-def test_what_workers_send_does_not_depend_on_the_number_of_rows(cluster):
-    """Counted by the workers themselves: what they sent to each other and to whoever asked, in five passes."""
-
-    def sent():
-        return sum(cluster.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total).values())
-
-    A = np.random.default_rng(2).standard_normal((4, 7))
-    sums_of_a_partition = 8 * (28 * 29 / 2 + 7 * 4 * 2)
-    moved = []
-    for n in (2_000, 40_000):
-        rows = DaskRows(*arrays(*problem(n), rows=n // 20), client=cluster)
-        rows.statistics(A)
-        before = sent()
-        for _ in range(5):
-            rows.statistics(A)
-        moved.append((sent() - before) / 5)
-    for one in moved:
-        assert 0 < one < 40 * sums_of_a_partition  # each sum moves at most twice, in a tree; not a row does
-    assert moved[1] < 40_000 * 8  # of one column
-
-
 def test_a_scheduler_that_is_killed_leaves_the_network_of_the_sample(tmp_path, monkeypatch):
     """A scheduler and a worker that are processes of their own; the client gives up after some seconds."""
     monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 300)

@@ -27,7 +27,7 @@ _CODES = 2**GROUP
 def compiled(function: Callable) -> Any:
     """Compile a function at its first call, and keep the result on disk if there is a place for it."""
     try:
-        dispatcher = njit(nogil=True, cache=True)(function)
+        dispatcher: Any = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder that could hold the cache may be written to: only time is lost
         return njit(nogil=True)(function)
     save = dispatcher._cache.save_overload
