@@ -26,11 +26,11 @@ from anmin.atomic import held_alone, remove_leftovers
 from anmin.checkpoint import CLASSES, opened_checkpoint
 from anmin.codec import Decoder, Encoder
 from anmin.history import History, Status
-from anmin.rows import ArrayRows, ParquetRows
+from anmin.rows import ArrayRows, CsvRows, ParquetRows
 from anmin.search import Recombining
 from anmin.search.recombination import RecombiningState
 from anmin.solvers import AltMin, Anmin, Hybrid, MatrixFree, Problem, VarPro
-from anmin.solvers.loop import Progress, Solution
+from anmin.solvers.loop import Progress, Solution, solve
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((150, 2))
@@ -287,11 +287,32 @@ def test_rows_in_files_go_on_in_the_sample_and_in_all_rows(anew, tmp_path, monke
         quiet(stopped.set_params(callbacks=interrupt), rows)
         assert stopped.status_ is Status.INTERRUPTED
     assert_same_fit(quiet(stopped.set_params(callbacks=None), ParquetRows(table, "y") if anew else rows), expected)
-    # A file with one other value is other data.
-    inputs[7, 0] += 1e-3
-    pd.DataFrame({"a": inputs[:, 0], "b": inputs[:, 1], "y": targets}).to_parquet(table)
-    with pytest.raises(ValueError, match="a fit to other data: X differs"):
-        stopped.fit(ParquetRows(table, "y"))
+    # A file with one other value is other data, and so is one in which two targets outside the sample change places.
+    outside = np.setdiff1d(np.arange(2000), rows.survey.numbers)[:2]
+    changed = inputs.copy()
+    changed[outside[0], 0] += 1e-9
+    swapped = targets.copy()
+    swapped[outside] = targets[outside[::-1]]
+    for X_now, y_now, what in ((changed, targets, "X differs"), (inputs, swapped, "y differs")):
+        pd.DataFrame({"a": X_now[:, 0], "b": X_now[:, 1], "y": y_now}).to_parquet(table)
+        with pytest.raises(ValueError, match=f"a fit to other data: {what}"):
+            stopped.fit(ParquetRows(table, "y"))
+    # The same values in other files, read in other parts, are the same data.
+    pd.DataFrame({"a": inputs[:, 0], "b": inputs[:, 1], "y": targets}).to_csv(tmp_path / "t.csv", index=False)
+    assert quiet(stopped, CsvRows(tmp_path / "t.csv", "y", part_rows=77)).status_ is expected.status_
+
+
+@pytest.mark.usefixtures("often")
+def test_what_is_decided_after_a_stage_is_kept_with_it(tmp_path):
+    problem = Problem(ArrayRows(X, Y), 3, 1e-3)
+    with opened_checkpoint(tmp_path / "fit", {}, {}, 0, time.perf_counter()) as checkpoint:
+        first = solve(problem, VarPro(), max_iter=3, checkpoint=checkpoint, stage="first")
+        checkpoint.decide("what follows", 1)
+    with opened_checkpoint(tmp_path / "fit", {}, {}, 0, time.perf_counter()) as checkpoint:
+        assert checkpoint.decided == {"what follows": 1}
+        found = checkpoint.begin("first", problem, VarPro())
+    assert found.solution.loss == first.loss
+    np.testing.assert_array_equal(found.solution.network.A, first.network.A)
 
 
 @pytest.mark.usefixtures("often")

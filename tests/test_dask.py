@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from anmin.search.sampling import MOST_PASSES
 from problems import Case
 
 da = pytest.importorskip("dask.array", reason="Dask is not installed")
+dask = pytest.importorskip("dask", reason="Dask is not installed")
 distributed = pytest.importorskip("distributed", reason="Dask's distributed scheduler is not installed")
 
 
@@ -251,6 +254,48 @@ class Hungry:
         return np.ones(400_000_000).sum()
 
 
+@dataclass(frozen=True, eq=False)
+class Refused:
+    """A task to which the system gives no memory."""
+
+    def __call__(self, part, seen):
+        raise MemoryError("Unable to allocate 3 TiB")
+
+
+def test_a_worker_that_is_given_no_memory_is_an_error_in_a_sentence(cluster):
+    X, Y = problem(200)
+    rows = DaskRows(*arrays(X, Y, rows=100), client=cluster)
+    with pytest.raises(RowsLostError, match="The memory did not suffice for a pass over the Dask rows; make its parts"):
+        rows._visited(Refused())
+
+
+@pytest.fixture(scope="module")
+def small_clusters():
+    """Yield clients of clusters of 1, 2 and 4 workers, in threads of this process."""
+    with ExitStack() as stack:
+        clients = []
+        for n in (1, 2, 4):
+            cluster = distributed.LocalCluster(
+                n_workers=n, threads_per_worker=1, processes=False, dashboard_address=":0"
+            )
+            stack.enter_context(cluster)
+            clients.append(stack.enter_context(distributed.Client(cluster, set_as_default=False)))
+        yield clients
+
+
+def test_one_two_and_four_workers_fit_the_same_bits(small_clusters, monkeypatch):
+    monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 300)
+    X, Y = problem()
+    fits = [
+        ReLURegressor(4, random_state=0, alpha=1e-4).fit(DaskRows(*arrays(X, Y, rows=250), client=client))
+        for client in small_clusters
+    ]
+    assert fits[0].history_["n_rows"][-1] == 2000
+    for fit in fits[1:]:
+        np.testing.assert_array_equal(fit.network_.A, fits[0].network_.A)
+        np.testing.assert_array_equal(fit.history_["loss"], fits[0].history_["loss"])
+
+
 def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(anmin.rows.dask, "PATIENCE", 1.0)
     X, Y = problem(200)
@@ -290,6 +335,44 @@ def test_a_scheduler_that_is_gone_leaves_the_network_of_the_sample(monkeypatch):
 
         with pytest.warns(ConvergenceWarning) as caught:
             model = ReLURegressor(4, random_state=0, alpha=1e-4, callbacks=close).fit(rows)
+    assert model.status_ is Status.ROWS_LOST
+    assert any("could not finish a pass" in str(warning.message) for warning in caught)
+    assert np.mean((model.network_.predict(X)[:, 0] - Y[:, 0]) ** 2) < 0.1
+
+
+def test_a_scheduler_that_is_killed_leaves_the_network_of_the_sample(tmp_path, monkeypatch):
+    """A scheduler and a worker that are processes of their own; the client gives up after some seconds."""
+    monkeypatch.setattr(anmin.rows.parts, "HELD_ROWS", 300)
+    X, Y = problem()
+    place = tmp_path / "scheduler.json"
+    options = ["--scheduler-file", str(place), "--no-dashboard"]
+    commands = [("dask_scheduler", "--port", "0"), ("dask_worker", "--nthreads", "1")]
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "3s"}))
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{name}", *more, *options],
+                cwd=tmp_path,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for name, *more in commands
+        ]
+        for process in processes:
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        while not place.exists():
+            time.sleep(0.1)
+        client = stack.enter_context(distributed.Client(scheduler_file=str(place), set_as_default=False))
+        client.wait_for_workers(1, timeout=60)
+        rows = DaskRows(*arrays(X, Y, rows=500), client=client)
+
+        def kill(record, network):
+            if record.iteration == 3:
+                processes[0].kill()
+
+        with pytest.warns(ConvergenceWarning) as caught:
+            model = ReLURegressor(4, random_state=0, alpha=1e-4, callbacks=kill).fit(rows)
     assert model.status_ is Status.ROWS_LOST
     assert any("could not finish a pass" in str(warning.message) for warning in caught)
     assert np.mean((model.network_.predict(X)[:, 0] - Y[:, 0]) ** 2) < 0.1

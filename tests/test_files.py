@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +18,15 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import anmin.rows.parts
-from anmin import ReLURegressor
+from anmin import ReLUClassifier, ReLURegressor
 from anmin.history import Status
 from anmin.objective import penalty
 from anmin.rows import ArrayRows, CsvRows, NpyRows, ParquetRows
 from anmin.rows.files import ahead
-from anmin.rows.parts import Spread
+from anmin.rows.parts import Heavy, RowsLostError, Spread
+from anmin.search import sampling
 from anmin.search.sampling import MOST_PASSES
+from anmin.solvers.levenberg_marquardt import GIVEN_UP
 from problems import Case
 
 
@@ -224,6 +230,105 @@ def test_predictions_are_refused_for_files_that_have_changed(tmp_path):
         model.predict(rows)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_rows_with_other_inputs_than_the_fit_are_refused(tmp_path):
+    X, Y = noisy(200)
+    rows = stored("parquet", tmp_path, X, Y)
+    model = ReLURegressor(2, solver="anmin", max_iter=2, random_state=0).fit(rows)
+    np.testing.assert_array_equal(model.predict(ArrayRows(X, Y)), model.predict(rows))
+    turned = ParquetRows(tmp_path / "t.parquet", "y0", features=["x1", "x0"])
+    one = ParquetRows(tmp_path / "t.parquet", "y0", features=["x0"])
+    for use in (model.predict, model.partial_fit):
+        with pytest.raises(ValueError, match="the inputs of the fit, in order: x0, x1; got x1, x0"):
+            use(turned)
+        with pytest.raises(ValueError, match="The rows must have the 2 inputs of the fit; got 1"):
+            use(one)
+    with pytest.raises(TypeError, match="ReLUClassifier takes arrays and classes, in memory; got ParquetRows"):
+        ReLUClassifier(2).fit(rows, None)
+
+
+def test_rows_in_files_are_added_and_forgotten(tmp_path):
+    X, Y = noisy(900)
+    first, then = (slice(0, 600), slice(600, 900))
+    for name, place in (("first", first), ("then", then)):
+        (tmp_path / name).mkdir()
+        frame(X[place], Y[place]).to_parquet(tmp_path / name / "t.parquet")
+    rows = ParquetRows(tmp_path / "then", "y0", part_rows=100)
+    in_files = ReLURegressor(3, alpha=1e-3, random_state=0).partial_fit(ParquetRows(tmp_path / "first", "y0"))
+    in_memory = ReLURegressor(3, alpha=1e-3, random_state=0).fit(X[first], Y[first, 0])
+    for name in ("partial_fit", "forget"):
+        before = rows.passes
+        getattr(in_files, name)(rows)
+        assert rows.passes == before + 1
+        getattr(in_memory, name)(X[then], Y[then, 0])
+        assert in_files.loss_ == pytest.approx(in_memory.loss_, rel=1e-9)
+        np.testing.assert_allclose(in_files.predict(rows), in_memory.predict(X[then]), rtol=1e-7)
+        assert in_files.history_["n_rows"][-1] == in_memory.history_["n_rows"][-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_row_is_refused_as_in_memory_and_two_are_fitted(kind, tmp_path):
+    X, Y = noisy(2)
+    for n in (1, 2):
+        (tmp_path / f"{n}").mkdir()
+    with pytest.raises(ValueError, match="needs at least two rows of positive weight; got one"):
+        ReLURegressor(2).fit(stored(kind, tmp_path / "1", X[:1], Y[:1]))
+    rows = stored(kind, tmp_path / "2", X, Y)
+    model = ReLURegressor(2, alpha=1e-6, random_state=0).fit(rows)
+    np.testing.assert_allclose(model.predict(rows), Y[:, 0], rtol=0.01)
+
+
+def test_tables_of_other_kinds_hold_the_same_rows(tmp_path):
+    """Groups of rows of other sizes, types of numbers, folders that name a column, semicolons and compression."""
+    X, Y = noisy(90)
+    X = X.astype(np.float16).astype(np.float64)
+    whole, flag = np.arange(90) // 30, np.arange(90) % 2 == 0
+    w = 1.0 + np.arange(90) % 3
+    table = frame(X, Y, w).assign(whole=whole, flag=flag)
+    expected = np.column_stack([X[:, 1], flag, whole])
+    columns = {"target": "y0", "features": ["x1", "flag", "whole"], "weights": "w"}
+    typed = table.astype({"x0": np.float16, "x1": np.float16, "w": np.int8})
+    for i, group in ((0, 7), (1, 1), (2, 1000)):
+        folder = tmp_path / "many" / f"whole={i}"
+        folder.mkdir(parents=True)
+        typed[typed["whole"] == i].drop(columns="whole").to_parquet(folder / "t.parquet", row_group_size=group)
+    table.assign(flag=flag.astype(int)).to_csv(tmp_path / "t.csv", sep=";", index=False)
+    table.assign(flag=flag.astype(int)).to_csv(tmp_path / "t.csv.gz", index=False)
+    found = [ParquetRows(tmp_path / "many", **columns, part_rows=11)]
+    found += [CsvRows(tmp_path / name, **columns, part_rows=11) for name in ("t.csv", "t.csv.gz")]
+    A = np.random.default_rng(1).standard_normal((4, 5))
+    for rows in found:
+        assert rows.column_names == (("x1", "flag", "whole"), ("y0",))
+        np.testing.assert_array_equal(rows.survey.X, expected)
+        assert_same_sums(rows, ArrayRows(expected, Y, w), A, 0.1)
+
+
+def test_gaps_and_text_in_a_later_file_are_named(tmp_path):
+    (tmp_path / "many").mkdir()
+    pd.DataFrame({"a": [1, 2], "y": [1.0, 2.0]}).to_parquet(tmp_path / "many" / "0.parquet")
+    pd.DataFrame({"a": pd.array([3, None], "Int64"), "y": [1.0, 2.0]}).to_parquet(tmp_path / "many" / "1.parquet")
+    with pytest.raises(ValueError, match=r"In row 4 of .*many column 'a' has a missing value or NaN"):
+        ParquetRows(tmp_path / "many", "y")
+    pd.DataFrame({"a": ["u", "v"], "y": [1.0, 2.0]}).to_parquet(tmp_path / "many" / "1.parquet")
+    with pytest.raises(ValueError, match=r"Column 'a' of .*many must hold numbers; it holds .*string such as 'u'"):
+        ParquetRows(tmp_path / "many", "y")
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">f4", "f2", "i1", ">i8", "u4", "?", "g"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_any_type_and_order_are_read(dtype, order, tmp_path):
+    rng = np.random.default_rng(0)
+    X = np.array(rng.integers(0, 2, (50, 3)) if dtype == "?" else rng.integers(0, 90, (50, 3)), dtype, order=order)
+    y, w = np.arange(50).astype(dtype), np.ones(50, np.int16)
+    for name, values in (("X", X), ("y", y), ("w", w)):
+        np.save(tmp_path / f"{name}.npy", values)
+    paths = [tmp_path / f"{name}.npy" for name in "Xyw"]
+    rows = NpyRows(*paths, part_rows=7)
+    assert (rows.n_rows, rows.n_outputs, rows.n) == (50, 1, 50.0)
+    np.testing.assert_array_equal(np.concatenate(list(rows.inputs())), X.astype(np.float64))
+    np.testing.assert_array_equal(rows.survey.Y[:, 0], y.astype(np.float64))
+
+
 def test_negative_weights_are_named(tmp_path):
     X, Y = noisy(100)
     w = np.ones(100)
@@ -248,6 +353,9 @@ def test_files_that_are_no_such_rows_are_refused(tmp_path, monkeypatch):
     np.save("X.npy", X)
     np.save("short.npy", Y[:20])
     np.save("text.npy", np.array(["a"] * 50))
+    np.save("no.npy", X[:, :0])
+    np.savez("many.npz", X)
+    Path("none.csv").write_text("x0,y0\n")
     Path("torn.npy").write_bytes(Path("X.npy").read_bytes()[:60])
     for make, message in (
         (lambda: ParquetRows("nothing.parquet", "y0"), "There is no file nothing.parquet"),
@@ -268,6 +376,14 @@ def test_files_that_are_no_such_rows_are_refused(tmp_path, monkeypatch):
         (lambda: NpyRows("X.npy", "short.npy"), r"got X.npy \(50, 2\), short.npy \(20, 1\)"),
         (lambda: NpyRows("X.npy", "text.npy"), "text.npy must hold an array of numbers"),
         (lambda: NpyRows("torn.npy", "X.npy"), "torn.npy could not be read as a .npy array"),
+        (
+            lambda: NpyRows("X.npy", "X.npy", "X.npy"),
+            r"got X.npy \(50, 2\), X.npy \(50, 2\), X.npy \(50, 2\)",
+        ),
+        (lambda: NpyRows("X.npy", "no.npy"), "At least one input and one target are needed; no.npy has none"),
+        (lambda: NpyRows("no.npy", "X.npy"), "At least one input and one target are needed; no.npy has none"),
+        (lambda: NpyRows("many.npz", "X.npy"), "many.npz must hold an array of numbers; it holds several"),
+        (lambda: CsvRows("none.csv", "y0"), "none.csv must have at least one row; it has none"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             make()
@@ -330,6 +446,89 @@ def test_a_file_that_is_lost_in_the_last_iterations_leaves_the_best_network(few_
     assert model.status_ is Status.ROWS_LOST
     assert model.history_["n_rows"][-1] == 3000
     assert model.loss_ == model.history_["loss"][-1]
+
+
+@dataclass
+class Harming:
+    """A heavy pass that does harm to a file when it has seen the first part."""
+
+    heavy: Heavy
+    harm: Callable[[], Any] | None
+
+    def __call__(self, part, seen):
+        if part.first and self.harm is not None:
+            self.harm, harm = None, self.harm
+            harm()
+        return self.heavy(part, seen)
+
+
+@pytest.mark.parametrize("harm", [truncate, delete, replace_schema])
+@pytest.mark.parametrize("kind", KINDS)
+def test_harm_to_a_file_in_the_middle_of_a_pass_is_an_error_in_a_sentence(kind, harm, tmp_path):
+    X, Y = noisy(60_000)
+    rows = stored(kind, tmp_path, X, Y, part_rows=500)
+    name = {"folder": "many/deeper/c.parquet", "npy": "X.npy", "csv": "t.csv", "parquet": "t.parquet"}[kind]
+    path = tmp_path / name
+    task = Harming(Heavy(np.random.default_rng(1).standard_normal((3, 2)), 0.0), lambda: harm(path))
+    with pytest.raises(RowsLostError, match=re.escape(str(path))):
+        rows._visited(task)
+    assert task.harm is None
+
+
+def test_an_array_that_is_cut_short_while_it_is_read_kills_no_process(tmp_path):
+    X, Y = noisy(60_000)
+    rows = stored("npy", tmp_path, X, Y, part_rows=500)
+    cut = lambda: os.truncate(tmp_path / "X.npy", 200)  # noqa: E731
+    with pytest.raises(RowsLostError, match=r"X\.npy has been cut short since these rows were first read"):
+        rows._visited(Harming(Heavy(np.ones((3, 2)), 0.0), cut))
+
+
+def test_a_pass_without_memory_keeps_the_network(few_held, tmp_path, monkeypatch):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=500)
+
+    def hungry(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Heavy, "__call__", hungry)
+    with pytest.warns(ConvergenceWarning) as caught:
+        model = ReLURegressor(4, random_state=0, alpha=1e-4).fit(rows)
+    assert any("The memory did not suffice for a pass over" in str(warning.message) for warning in caught)
+    assert model.status_ is Status.ROWS_LOST
+    assert np.mean((model.network_.predict(X)[:, 0] - Y[:, 0]) ** 2) < 0.1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_warm_start_never_raises_the_loss_of_all_rows(seed, few_held, tmp_path):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=1000)
+    model = ReLURegressor(4, random_state=seed, alpha=1e-3, relocate=False, warm_start=True).fit(rows)
+    first, before = model.loss_, rows.passes
+    model.fit(rows)
+    of_all = model.history_["loss"][model.history_["n_rows"] == 3000]
+    assert of_all[0] <= first * (1 + 1e-9)
+    assert np.all(np.diff(of_all) <= 0)
+    assert rows.passes - before < MOST_PASSES
+
+
+def test_a_fit_that_used_its_visits_up_does_not_claim_to_have_converged(few_held, tmp_path, monkeypatch):
+    X, Y = noisy()
+    rows = stored("npy", tmp_path, X, Y, part_rows=1000)
+    settings = {"random_state": 0, "alpha": 1e-3, "tol": 1e-12, "relocate": False}
+    monkeypatch.setattr(sampling, "_SETTLED", 0.0)
+    monkeypatch.setattr(sampling, "MOST_PASSES", 6)
+    model = ReLURegressor(4, **settings).fit(rows)
+    assert model.status_ is Status.VISITS_DONE
+    assert model.history_[-1].branch != GIVEN_UP
+    assert rows.passes <= 6
+    assert "max_iter" not in model.status_.value  # of which there are no more to be had
+    # Three trials for one step, none of which lowers the loss, are no convergence either.
+    rows = stored("npy", tmp_path, X, Y, part_rows=1000)
+    monkeypatch.setattr("anmin.solvers.levenberg_marquardt.LEAST_GAIN", np.inf)
+    given_up = ReLURegressor(4, **settings).fit(rows)
+    assert given_up.history_[-1].branch == GIVEN_UP
+    assert given_up.status_ is Status.VISITS_DONE
 
 
 @pytest.mark.parametrize("when", [300, 3000])

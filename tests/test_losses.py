@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
-from anmin import ReLURegressor
+from anmin import ReLUClassifier, ReLURegressor
 from anmin.generalised import asked_alpha, fit_by_loss
 from anmin.history import Status
 from anmin.losses import Huber, Logistic, Loss, Poisson, Quantile, Softmax
@@ -218,7 +218,8 @@ def test_quantiles_are_covered(quantile: float) -> None:
 def test_the_penalty_is_one_that_the_evidence_asks_for() -> None:
     problem = problem_of(Logistic(), Case("noisy", n_rows=600), alpha=0.0)
     solver = Reweighted(VarPro())
-    alpha, solution = fit_by_loss(problem, solver, None, 1, np.random.default_rng(0), begun=0.0)
+    alpha, solution, decided = fit_by_loss(problem, solver, None, 1, np.random.default_rng(0), begun=0.0)
+    assert decided
     asked = asked_alpha(Problem(problem.rows, 5, alpha, loss=Logistic()), solver, solution.network)
     assert asked == pytest.approx(alpha, rel=0.3)
 
@@ -295,12 +296,32 @@ def test_held_out_rows_choose_by_the_loss() -> None:
     assert np.isfinite(values).all()
 
 
-def test_a_warm_start_begins_where_the_last_fit_ended() -> None:
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("alpha", ["auto", 1e-3])
+@pytest.mark.parametrize("loss", ["absolute", "huber", "poisson", "log"])
+def test_a_warm_start_begins_where_the_last_fit_ended(loss: str, alpha: Any) -> None:
     X, _, y = field(300)
-    model = ReLURegressor(4, loss="absolute", alpha=1e-3, random_state=0, warm_start=True).fit(X, y)
-    before = model.loss_
+    settings = {"alpha": alpha, "random_state": 0, "warm_start": True, "max_iter": 20}
+    if loss == "log":
+        model, y = ReLUClassifier(4, **settings), y > np.median(y)
+    else:
+        model = ReLURegressor(4, loss=loss, **settings)
+        y = np.round(y - y.min()) if loss == "poisson" else y
     model.fit(X, y)
-    assert model.history_["loss"][0] <= before * (1 + 1e-6)
+    before, penalty = model.loss_, model.alpha_
+    model.fit(X, y)
+    assert model.alpha_ == penalty
+    assert model.history_["loss"][0] <= before + 1e-6 * abs(before)
+    assert model.loss_ <= model.history_["loss"][0]
+
+
+def test_a_warm_start_by_another_loss_chooses_its_own_penalty() -> None:
+    X, _, y = field(300)
+    model = ReLURegressor(4, loss="huber", random_state=0, warm_start=True).fit(X, y)
+    penalty = model.alpha_
+    model.set_params(loss="squared").fit(X, y)
+    model.set_params(loss="huber").fit(X, y)
+    assert model.alpha_ != penalty
 
 
 @pytest.mark.parametrize(

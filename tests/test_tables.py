@@ -259,3 +259,61 @@ def test_a_ragged_line_far_down_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Line 502 of .* has 3 fields") as error:
         list(open_table(path).batches(("a",), 100))
     _sentence(error)
+
+
+def _written(path: Path, **columns: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pa.parquet.write_table(pa.table(columns), path)
+
+
+def test_names_of_folders_are_columns(tmp_path: Path) -> None:
+    # As Spark, Dask and pandas write them: the column is in no file.
+    _written(tmp_path / "year=2023" / "share=0.5" / "a.parquet", a=[1.0, 2.0], y=[3.0, 4.0])
+    _written(tmp_path / "year=2024" / "share=1e-1" / "a.parquet", a=[5.0], y=[6.0])
+    table = open_table(tmp_path)
+    assert table.columns == ("a", "y", "year", "share")
+    expected = [[0.5, 1, 2023], [0.5, 2, 2023], [0.1, 5, 2024]]
+    np.testing.assert_array_equal(table.numbers(("share", "a", "year")), expected)
+    np.testing.assert_array_equal(np.concatenate(list(table.batches(("share", "a", "year"), 1))), expected)
+    np.testing.assert_array_equal(table.numbers(("year",)), [[2023], [2023], [2024]])
+    # A file's own column is what counts.
+    _written(tmp_path / "year=2024" / "share=7" / "b.parquet", a=[0.0], y=[0.0], share=[8.0])
+    assert table.numbers(("share",))[-1, 0] == 8.0
+
+
+def test_names_of_folders_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    _written(tmp_path / "site=north%20shore" / "a.parquet", a=[1.0], y=[3.0])
+    with pytest.raises(ValueError, match=r"Column 'site' of .* names of folders give, must .*; one is 'north shore'"):
+        read_dataset(tmp_path, "y")
+    assert read_dataset(tmp_path, "y", ignored=["site"])[0].feature_names == ("a",)
+    _written(tmp_path / "site=1" / "a.parquet", a=[1.0], y=[3.0])
+    _written(tmp_path / "site=__HIVE_DEFAULT_PARTITION__" / "a.parquet", a=[1.0], y=[3.0])
+    (tmp_path / "site=north%20shore" / "a.parquet").unlink()
+    with pytest.raises(ValueError, match=r"Column 'site' of .* has 1 missing value in 2 rows, the first in row 2"):
+        read_dataset(tmp_path, "y")
+    _written(tmp_path / "zone" / "z.parquet", a=[1.0], y=[3.0])
+    with pytest.raises(ValueError, match=r"z\.parquet has no column 'site', which the other files of"):
+        open_table(tmp_path).numbers(("site",))
+
+
+def test_files_that_writers_of_tables_leave_for_themselves_are_no_rows(tmp_path: Path) -> None:
+    _written(tmp_path / "a.parquet", a=[1.0], y=[3.0])
+    for hidden in ("_delta_log/c.parquet", "_temporary/0/b.parquet", ".a.parquet"):
+        _written(tmp_path / hidden, version=[1])
+    assert open_table(tmp_path).files() == [tmp_path / "a.parquet"]
+
+
+def test_files_of_a_folder_may_hold_numbers_of_several_types(tmp_path: Path) -> None:
+    _written(tmp_path / "0.parquet", a=pa.array([], pa.null()), y=pa.array([], pa.null()))  # an empty frame of pandas
+    _written(tmp_path / "1.parquet", a=[1, 2], y=[1.0, 2.0])
+    _written(tmp_path / "2.parquet", a=[0.5], y=pa.array(np.array([3], np.float16)))
+    _written(tmp_path / "3.parquet", y=[True], a=pa.array([7], pa.uint64()))  # in another order
+    dataset, _ = read_dataset(tmp_path, "y")
+    np.testing.assert_array_equal(dataset.X, [[1], [2], [0.5], [7]])
+    np.testing.assert_array_equal(dataset.y, [1, 2, 3, 1])
+    _written(tmp_path / "4.parquet", a=["u"], y=[1.0])
+    with pytest.raises(ValueError, match=r"Column 'a' of .* must hold numbers; it holds string such as 'u'"):
+        read_dataset(tmp_path, "y")
+    _written(tmp_path / "4.parquet", a=pa.array([None], pa.null()), y=[1.0])
+    with pytest.raises(ValueError, match=r"Column 'a' of .* has 1 missing value in 5 rows, the first in row 5"):
+        read_dataset(tmp_path, "y")

@@ -9,25 +9,33 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
 def written_atomically(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it there on success, remove it on failure.
 
-    An existing file at ``path`` keeps its contents until the new one is complete, and its permissions after.
+    An existing file at ``path`` keeps its contents until the new one is complete, and its permissions after. An
+    OSError, such as that of a full disk, names ``path``.
     """
     path = Path(path)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except FileNotFoundError:
         raise FileNotFoundError(f"Cannot write {path}: there is no folder {path.parent}.") from None
+    except OSError as error:
+        raise _of(path, error) from None
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or (error.filename is not None and not _is(error.filename, temporary)):
+            raise  # not of this file
+        raise _of(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -87,6 +95,14 @@ def _locked(lock: Path) -> int:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _of(path: Path, error: OSError) -> OSError:
+    return OSError(error.errno, error.strerror, str(path))  # of the subclass that the number stands for
+
+
+def _is(name: Any, path: Path) -> bool:
+    return os.fspath(name) == str(path) if isinstance(name, str | os.PathLike) else False
 
 
 def _umask() -> int:

@@ -133,6 +133,9 @@ class Checkpoint:
         """Write everything; where that fails, the file stays as it was, and the fit goes on with one warning."""
         begun = time.perf_counter()
         encoder = Encoder(CLASSES)
+        over = self._over
+        if progress is None and self._latest is not None:
+            over = over | {self._stage: self._latest}  # what is decided now follows from it
         content = {
             "format": _FORMAT,
             "version": __version__,
@@ -141,7 +144,7 @@ class Checkpoint:
             "seed": self.seed,
             "seconds": begun - self.begun,
             "decided": encoder.tree(self.decided),
-            "over": encoder.tree(self._over),
+            "over": encoder.tree(over),
             "at": None if progress is None else self._at(progress, encoder),
             "arrays": len(encoder.arrays),
         }
@@ -283,16 +286,15 @@ def can_be_kept(solver: Solver) -> bool:
 
 
 def digests(rows: ArrayRows | RowsInParts) -> dict[str, str]:
-    """Return digests of inputs, targets and weights; of rows that are not in memory by all that the first look told."""
+    """Return digests of inputs, targets and weights; of rows that are not in memory by what the first look told."""
     if isinstance(rows, RowsInParts):
         survey = rows.survey
-        x, y = survey.x.moments, survey.y.moments
-        counts = np.array([survey.n_rows, survey.n_visited])
-        return {
-            "X": _digest(counts, survey.numbers, survey.X, x.mean, x.deviation, x.largest),
-            "y": _digest(counts, survey.Y, y.mean, y.deviation, y.largest),
-            "sample_weight": _digest(survey.w, np.array(survey.x.n)),
-        }
+        arrays = (survey.X, survey.Y) if survey.w is None else (survey.X, survey.Y, survey.w)
+        known = [
+            _digest(array, np.array([survey.n_visited, check], np.uint64))
+            for array, check in zip(arrays, survey.checks, strict=True)
+        ]
+        return dict(zip(("X", "y", "sample_weight"), [*known, _digest(None)], strict=False))
     return {"X": _digest(rows.X), "y": _digest(rows.Y), "sample_weight": _digest(rows.w)}
 
 

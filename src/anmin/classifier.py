@@ -19,6 +19,7 @@ from anmin.fitting import BaseReLU, is_here
 from anmin.losses import Logistic, Loss, Softmax
 from anmin.rows import ArrayRows
 from anmin.rows.arrays import check_weights
+from anmin.rows.parts import RowsInParts
 from anmin.solvers import Solver
 from anmin.validation import checked_inputs
 
@@ -145,6 +146,8 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         begun = time.perf_counter()
         self._require("loss", self.loss in ("log", "squared"), 'one of "log" and "squared"')
         solver = self._check_settings(Softmax() if self.loss == "log" else None)
+        if isinstance(X, ArrayRows | RowsInParts):
+            raise TypeError(f"{type(self).__name__} takes arrays and classes, in memory; got {type(X).__name__}.")
         inputs = checked_inputs(self, X, reset=True)
         if y is None:
             raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -31,6 +31,11 @@ def _by_squares(estimator: ReLURegressor) -> bool:
     if estimator.loss != "squared":
         raise AttributeError(f"Rows are added and taken away with loss='squared' only; got {estimator.loss!r}.")
     return True
+
+
+def _check_alone(y: Any, sample_weight: Any) -> None:
+    if y is not None or sample_weight is not None:
+        raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")
 
 
 class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
@@ -69,7 +74,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         search no longer pays and the loss settles.
     tol : float >= 0, default 1e-6
         Relative change of the loss between two iterations at which the fit has converged; with "varpro", at the end
-        of its search.
+        of its search, and on rows that are not in memory at least 1e-5.
     max_time : float > 0, optional
         Seconds after which no further iteration begins; the best network until then is kept.
     n_restarts : int >= 1, default 1
@@ -89,8 +94,9 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
     dtype : {"float64", "float32"}, default "float64"
         Type in which the rows are held during the fit. Sums and weights are float64 always.
     warm_start : bool, default False
-        Start from the network of the previous fit: the loss begins where that ended, the search anew. A checkpoint goes
-        on with the search too.
+        Start from the network of the previous fit: the loss begins where that ended, the search anew. The penalty, if
+        automatic, is chosen anew for the squared error; by another loss it stays, as does what scales a Huber loss. A
+        checkpoint goes on with the search too.
     checkpoint : path, optional
         File in which the whole state of the fit is kept, written every few seconds as it goes on. Fitting again with it
         goes on from there, after whatever end, and comes to the same network to the last bit on the same machine as if
@@ -249,7 +255,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         return self
 
     @available_if(_by_squares)
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Add rows to those fitted, and solve for the output layer again; an estimator that is not fitted is fitted.
 
         What is exact: the output weights and biases are those that minimise the loss over all rows so far, to rounding,
@@ -262,9 +268,10 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
 
         Parameters
         ----------
-        X : array or data frame of shape (N, d)
-        y : array of shape (N,) or (N, c)
-        sample_weight : array of shape (N,), optional
+        X : array, tensor or data frame of shape (N, d), or rows
+            As for :meth:`fit`; of rows that are not in memory the sums take one visit.
+        y : array, tensor or data frame of shape (N,) or (N, c)
+        sample_weight : array or tensor of shape (N,), optional
 
         Raises
         ------
@@ -276,7 +283,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         return self._changed(X, y, sample_weight, add=True)
 
     @available_if(_by_squares)
-    def forget(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def forget(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Take rows away that were fitted or added, and solve for the output layer again.
 
         Exact in the sense of :meth:`partial_fit`, but for rounding: what the rows have told about the output layer is
@@ -291,10 +298,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         return self._changed(X, y, sample_weight, add=False)
 
     @np.errstate(under="ignore")
-    def _changed(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, add: bool) -> Self:
-        inputs = checked_inputs(self, X, reset=False)
-        targets = checked_targets(self, inputs, y)
-        rows = ArrayRows(inputs, targets, on_host(sample_weight))
+    def _changed(self, X: Any, y: Any, sample_weight: Any, *, add: bool) -> Self:
+        rows = self._rows_to_change(X, y, sample_weight)
         if rows.n_outputs != self.n_outputs_:
             raise ValueError(f"y must have the {self.n_outputs_} outputs of the fit; got {rows.n_outputs}.")
         scaling, last = self.scaling_, self.history_[-1]
@@ -308,19 +313,44 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         self.history_ = History((*self.history_, record))
         return self
 
+    def _rows_to_change(self, X: Any, y: Any, sample_weight: Any) -> ArrayRows:
+        if is_dask(X):
+            return self._rows_to_change(DaskRows(X, y, sample_weight), None, None)
+        if isinstance(X, ArrayRows | RowsInParts):
+            _check_alone(y, sample_weight)
+            self._check_columns(X)
+            return cast(ArrayRows, X)  # either offers the pass that is needed
+        inputs = checked_inputs(self, X, reset=False)
+        return ArrayRows(inputs, checked_targets(self, inputs, y), on_host(sample_weight))
+
+    def _check_columns(self, rows: ArrayRows | RowsInParts) -> None:
+        """Raise ValueError unless rows have the inputs of the fit."""
+        if rows.n_features != self.n_features_in_:
+            raise ValueError(f"The rows must have the {self.n_features_in_} inputs of the fit; got {rows.n_features}.")
+        names, own = list(getattr(self, "feature_names_in_", ())), None
+        if isinstance(rows, RowsInParts):
+            own = rows.column_names
+        if names and own is not None and list(own[0]) != names:
+            raise ValueError(
+                f"The rows must have the inputs of the fit, in order: {', '.join(names)}; got {', '.join(own[0])}."
+            )
+
     def predict(self, X: Any) -> NDArray:
         """Return the network's output for each row of X (N, d): shape (N,) if y had one dimension, else (N, c).
 
-        Rows in files are read part by part, and only the predictions are held. Of Dask arrays and data frames the
-        predictions are a Dask array, not computed yet; of tensors they are NumPy's.
+        Rows in files are read part by part, and only the predictions are held; they must be the files that were there
+        when the rows were made. Of Dask arrays and data frames the predictions are a Dask array, not computed yet; of
+        tensors they are NumPy's.
         """
         check_is_fitted(self)
         if is_dask(X):
             names = list(getattr(self, "feature_names_in_", ()))
             found = predicted(self.network_, X, names, one_dimension=self._y_is_1d)
             return np.exp(found) if isinstance(self._loss(), Poisson) else found
-        if isinstance(X, RowsInParts):
-            predictions = np.concatenate([self.network_.predict(part) for part in X.inputs()])
+        if isinstance(X, ArrayRows | RowsInParts):
+            self._check_columns(X)
+            parts = X.inputs() if isinstance(X, RowsInParts) else [X.X]
+            predictions = np.concatenate([self.network_.predict(part) for part in parts])
         else:
             predictions = self.network_.predict(checked_inputs(self, X, reset=False))
         loss = self._loss()
@@ -372,8 +402,9 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
             y_is_1d = isinstance(y, str) or getattr(y, "ndim", 2) == 1
             return self._rows_here(DaskRows(X, y, sample_weight), None, None)[0], y_is_1d
         if isinstance(X, ArrayRows | RowsInParts):
-            if y is not None or sample_weight is not None:
-                raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")
+            _check_alone(y, sample_weight)
+            if X.n_rows < 2:
+                raise ValueError(f"{type(self).__name__} needs at least two rows of positive weight; got one.")
             if self.validation_fraction is not None and isinstance(X, RowsInParts):
                 raise ValueError("validation_fraction needs rows in memory; hold rows out in another file instead.")
             self.n_features_in_ = X.n_features

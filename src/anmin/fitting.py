@@ -58,11 +58,12 @@ class _Fitted(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """What a fit begins with: rows, those held out, the network to start from, when, and what follows its progress."""
+    """What a fit begins with: rows, those held out, what a former one came to, when, and what follows its progress."""
 
     rows: ArrayRows
     held_out: ArrayRows | None
     previous: ReLUNetwork | None
+    chosen: tuple[Loss, float] | None  # by the former fit, if by the same loss: with its scale, and the penalty
     begun: float
     bar: ProgressBar | None
     checkpoint: Checkpoint | None
@@ -101,17 +102,20 @@ class BaseReLU(BaseEstimator):
         """Fit the network to checked rows, by the squared error or another loss, and set the fitted attributes."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         previous = self._previous_network(rows)
+        asked, *chosen_before = getattr(self, "_chosen", (None,))
+        chosen = tuple(chosen_before) if previous is not None and loss is not None and asked == loss else None
         with ExitStack() as stack:
             checkpoint: Checkpoint | None = None
             if self.checkpoint is not None:
                 stack.enter_context(termination_interrupts())
                 checkpoint = stack.enter_context(self._opened_checkpoint(rows, seed, begun))
                 seed, begun = checkpoint.seed, checkpoint.begun
-                previous = remembered(checkpoint, "start", lambda: previous)
+                previous, chosen = remembered(checkpoint, "start", lambda: (previous, chosen))
             bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
             rng = np.random.default_rng(seed)
             rows, held_out = self._split(rows, rng)
-            given = _Given(rows, held_out, previous, begun, bar, checkpoint)
+            given = _Given(rows, held_out, previous, chosen, begun, bar, checkpoint)
+            self.__dict__.pop("_chosen", None)
             if loss is None:
                 fitted = self._fitted(given, solver, rng, self.max_iter, self.max_time)
             else:
@@ -177,7 +181,8 @@ class BaseReLU(BaseEstimator):
         if by_sample:
             # What was chosen on the sample is alpha·n.
             whole = replace(whole, alpha=alpha if choice is None else alpha * problem.rows.n / whole.rows.n)
-            solution = fitted_to_all(whole, solver, solution, self.tol, max_time=max_time, **common)
+            previous = conditions["start"]
+            solution = fitted_to_all(whole, solver, solution, self.tol, previous=previous, max_time=max_time, **common)
             if solution.history[-1].n_rows == whole.rows.n_rows:  # else it is still the solution of the sample
                 alpha = whole.alpha
         relevance = np.ones(rows.n_features) if choice is None else choice.relevance
@@ -190,7 +195,10 @@ class BaseReLU(BaseEstimator):
         scaling = Scaling.standard(rows) if self.standardize else identity
         if not loss.in_units:
             scaling = replace(scaling, y_mean=identity.y_mean, y_scale=identity.y_scale)
-        alpha = None if self.alpha == "auto" else float(self.alpha)
+        asked, alpha = loss, None if self.alpha == "auto" else float(self.alpha)
+        if given.chosen is not None:
+            loss, before_alpha = given.chosen
+            alpha = before_alpha if alpha is None else alpha
         problem = Problem(
             scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
         )
@@ -226,7 +234,7 @@ class BaseReLU(BaseEstimator):
                 if cut is Status.INTERRUPTED:
                     stopped, max_time = cut, 0.0
         problem = replace(problem, loss=loss)
-        alpha, solution = fit_by_loss(
+        alpha, solution, decided = fit_by_loss(
             problem,
             Reweighted(inner),
             alpha,
@@ -239,6 +247,8 @@ class BaseReLU(BaseEstimator):
             checkpoint=checkpoint,
             **conditions,
         )
+        if decided and stopped is None:
+            self._chosen = asked, loss, alpha
         if stopped is not None:
             solution = solution.with_status(stopped)
         if before is None:

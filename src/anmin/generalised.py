@@ -43,13 +43,14 @@ def fit_by_loss(
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] = (),
     **conditions: Any,
-) -> tuple[float, Solution]:
-    """Return the penalty, given or chosen by evidence, and the best solution of ``n_restarts`` starts.
+) -> tuple[float, Solution, bool]:
+    """Return the penalty, given or chosen by evidence, the best solution of ``n_restarts`` starts, and whether the
+    choice came to its end.
 
     Other arguments are as for :func:`anmin.search.restarts.solve_with_restarts`.
     """
     check_solvable(problem, solver)
-    interrupted = False
+    interrupted, ended = False, None
     if alpha is None:
         alpha, start, ended = _chosen(problem, solver, start, rng, begun, max_time, checkpoint)
         interrupted = ended is Status.INTERRUPTED
@@ -60,7 +61,7 @@ def fit_by_loss(
     common: dict[str, Any] = {"begun": begun, "max_time": max_time, "checkpoint": checkpoint, "callbacks": callbacks}
     problem = replace(problem, alpha=alpha)
     solution = solve_with_restarts(problem, solver, n_restarts, rng, start=start, stage="loss", **common, **conditions)
-    return alpha, solution.with_status(Status.INTERRUPTED) if interrupted else solution
+    return alpha, solution.with_status(Status.INTERRUPTED) if interrupted else solution, ended is None
 
 
 def scaled_to_residuals(

@@ -19,6 +19,10 @@ class Status(Enum):
 
     CONVERGED = "The loss changed by less than tol between two iterations."
     SCHEDULE_DONE = "The method ran all the iterations it prescribes; the loss still moved. Set max_iter to run more."
+    VISITS_DONE = (
+        "The fit visited all rows as often as it may, for one step or in all, before their loss settled. "
+        "warm_start=True goes on from this network."
+    )
     MAX_ITER = "The fit stopped at max_iter iterations before the loss settled. Increase max_iter, or tol."
     MAX_TIME = "The fit stopped at max_time seconds before the loss settled. Increase max_time for a better network."
     INTERRUPTED = (

@@ -184,7 +184,8 @@ def fit(
         if report is not None:
             fitted.write_report(report)
     status = fitted.model.status_
-    if checkpoint is None and kept is not None and status in (Status.CONVERGED, Status.SCHEDULE_DONE):
+    done = (Status.CONVERGED, Status.SCHEDULE_DONE, Status.VISITS_DONE)
+    if checkpoint is None and kept is not None and status in done:
         kept.unlink(missing_ok=True)  # there is nothing to go on with
     facts = {"model": out, "report": report, "data": data or DEFAULT_DATA, **fitted.facts()}
     steps = _next_steps(data, out, report)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet
 from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
 _COMPRESSED = (".gz", ".bz2", ".zst")
 _SHOWN_COLUMNS = 12
 _BATCH_ROWS = 2**18
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _CSV_BYTES = 8  # of a number in a CSV file, about
 
 
@@ -73,14 +74,11 @@ class Table:
         self.require(names)
         if self.stream is not None:
             return np.concatenate(list(self.numbers_in_parts(names)))
-        table = self._read(names)
-        if table.num_rows == 0:
+        values = self._csv_numbers(names) if self.delimiter else self._parquet_numbers(names)
+        if not len(values):
             raise ValueError(f"{self.path} has column names but no rows.")
-        out = np.empty((table.num_rows, len(names)))
-        for j, name in enumerate(names):
-            out[:, j] = self._floats(name, table.column(name))
-        self._check_finite(names, out)
-        return out
+        self._check_finite(names, values)
+        return values
 
     def files(self) -> list[Path]:
         """Return the files that the table is in, in order."""
@@ -126,12 +124,29 @@ class Table:
 
     def _parquet_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
         for path in self.files():
+            said = _said_by_folders(self.path, path)
             with _parquet_errors(path), pyarrow.parquet.ParquetFile(path) as file:
-                missing = [name for name in names if name not in file.schema_arrow.names]
+                stored = [name for name in names if name in file.schema_arrow.names]
+                missing = [name for name in names if name not in stored and name not in said]
                 if missing:
                     raise ValueError(f"{path} has no {_column(missing)}, which the other files of {self.path} have.")
-                for batch in file.iter_batches(batch_size=n_rows, columns=list(names)):
-                    yield batch.select(list(names))
+                values = {name: self._number_of_folder(name, said[name]) for name in names if name not in stored}
+                for batch in file.iter_batches(batch_size=n_rows, columns=stored):
+                    columns = {name: pa.repeat(value, batch.num_rows) for name, value in values.items()}
+                    columns |= {name: batch.column(name) for name in stored}
+                    yield pa.RecordBatch.from_arrays([columns[name] for name in names], names=list(names))
+
+    def _number_of_folder(self, name: str, text: str) -> pa.Scalar:
+        """Return what the name of a folder says about the rows in it."""
+        if text == _NO_VALUE:
+            return pa.scalar(None, pa.float64())
+        try:
+            return pa.scalar(float(text))
+        except ValueError:
+            raise ValueError(
+                f"Column {name!r} of {self.path}, which the names of folders give, must hold numbers; one is "
+                f"{csv_files.shortened(text)!r}; encode it as numbers or leave the column out."
+            ) from None
 
     def _csv_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
         if self.stream is not None:
@@ -187,15 +202,21 @@ class Table:
             )
         return tuple(features), targets
 
-    def _read(self, names: Sequence[str]) -> pa.Table:
-        if self.delimiter:
-            return csv_files.read_columns(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
-        with _parquet_errors(self.path):
-            return _parquet(self.path).to_table(columns=list(names))
+    def _csv_numbers(self, names: Sequence[str]) -> NDArray:
+        table = csv_files.read_columns(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
+        out = np.empty((table.num_rows, len(names)))
+        for j, name in enumerate(names):
+            out[:, j] = self._floats(name, table.column(name))
+        return out
+
+    def _parquet_numbers(self, names: Sequence[str]) -> NDArray:
+        return np.concatenate([np.empty((0, len(names))), *self.batches(names, _BATCH_ROWS)])
 
     def _floats(self, name: str, column: pa.ChunkedArray) -> NDArray:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        # A column of nothing but gaps may have a type of its own.
+        are_numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+        if not any(holds(kind) for holds in are_numbers):
             if not pa.types.is_boolean(kind):
                 example = next((value for value in column.to_pylist() if value is not None), None)
                 raise ValueError(
@@ -232,7 +253,8 @@ def open_table(path: str | os.PathLike, *, encoding: str = "utf-8", header: bool
     ----------
     path : path
         A CSV file (fields separated by commas, semicolons or tabs, possibly compressed), a Parquet file, or a folder of
-        Parquet files with the same columns.
+        Parquet files with the same columns, in folders of any depth. The name of a folder such as ``year=2024`` gives
+        its files a column; files and folders whose names begin with a dot or an underscore are left out.
     encoding : str, default "utf-8"
         Of a CSV file.
     header : bool, default True
@@ -316,22 +338,34 @@ def read_dataset(
     return dataset, None if weights is None else values[:, d + c].copy()
 
 
-def _parquet(path: Path) -> pyarrow.dataset.Dataset:
-    return pyarrow.dataset.dataset([str(file) for file in _parquet_files(path)], format="parquet")
-
-
 def _parquet_files(path: Path) -> list[Path]:
     files = [path]
     if path.is_dir():
-        files = sorted(file for ending in PARQUET_ENDINGS for file in path.rglob(f"*{ending}"))
+        found = (file for ending in PARQUET_ENDINGS for file in path.rglob(f"*{ending}"))
+        files = sorted(file for file in found if not _is_hidden(file.relative_to(path)))
     if not files:
         raise ValueError(f"The folder {path} must hold Parquet files ({', '.join(PARQUET_ENDINGS)}); it holds none.")
     return files
 
 
+def _is_hidden(path: Path) -> bool:
+    """Return whether a file is one that those who write tables leave for themselves, such as an index or a log."""
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
 def _parquet_columns(path: Path) -> tuple[str, ...]:
-    with _parquet_errors(path):
-        return tuple(_parquet(path).schema.names)
+    """Return the names of the columns of the first file, and of those that the names of its folders give."""
+    first = _parquet_files(path)[0]
+    with _parquet_errors(first):
+        stored = pyarrow.parquet.read_schema(first).names
+    return (*stored, *(name for name in _said_by_folders(path, first) if name not in stored))
+
+
+def _said_by_folders(path: Path, file: Path) -> dict[str, str]:
+    """Return what the names of the folders between a table and a file of it say, as Hive writes them: name=value."""
+    parts = file.relative_to(path).parts[:-1] if path.is_dir() else ()
+    pairs = (part.split("=", 1) for part in parts if "=" in part)
+    return {unquote(name): unquote(value) for name, value in pairs}
 
 
 @contextmanager

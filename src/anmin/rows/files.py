@@ -6,8 +6,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,12 +188,12 @@ class CsvRows(TableRows):
 
 
 class NpyRows(FileRows):
-    """Rows in ``.npy`` files, mapped into memory and read part by part.
+    """Rows in ``.npy`` files, read part by part.
 
     Parameters
     ----------
     X : path
-        An array (N, d) of numbers.
+        An array (N, d) of numbers, of any type and in either order.
     y : path
         An array (N,) or (N, c).
     sample_weight : path, optional
@@ -214,13 +216,17 @@ class NpyRows(FileRows):
         part_rows: int | None = None,
     ) -> None:
         self._paths = [Path(path) for path in (X, y, sample_weight) if path is not None]
-        arrays = self._mapped()
-        if arrays[0].ndim != 2 or arrays[1].ndim not in (1, 2) or any(len(a) != len(arrays[0]) for a in arrays):
-            shapes = ", ".join(f"{path.name} {array.shape}" for path, array in zip(self._paths, arrays, strict=True))
+        self._arrays = [_Stored.opened(path) for path in self._paths]
+        shapes = [array.shape for array in self._arrays]
+        of_x, of_y, *of_w = shapes
+        if len(of_x) != 2 or len(of_y) not in (1, 2) or any(shape != of_x[:1] for shape in (of_y[:1], *of_w)):
+            given = ", ".join(f"{path.name} {shape}" for path, shape in zip(self._paths, shapes, strict=True))
             raise ValueError(
-                f"The arrays must have shapes (rows, inputs), (rows,) or (rows, outputs), and (rows,); got {shapes}."
+                f"The arrays must have shapes (rows, inputs), (rows,) or (rows, outputs), and (rows,); got {given}."
             )
-        d, c = arrays[0].shape[1], 1 if arrays[1].ndim == 1 else arrays[1].shape[1]
+        d, c = of_x[1], 1 if len(of_y) == 1 else of_y[1]
+        if not d or not c:
+            raise ValueError(f"At least one input and one target are needed; {self._paths[bool(d)].name} has none.")
         names = tuple(f"x{j}" for j in range(d)), tuple(f"y{k}" for k in range(c))
         super().__init__(*names, None if sample_weight is None else "sample_weight", part_rows)
 
@@ -236,27 +242,64 @@ class NpyRows(FileRows):
     def column_names(self) -> None:
         """Arrays have no names."""
 
-    def _mapped(self) -> list[NDArray]:
-        arrays = []
-        for path in self._paths:
-            try:
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
-            except FileNotFoundError:
-                raise FileNotFoundError(f"There is no file {path}.") from None
-            except (ValueError, OSError, EOFError):
-                raise ValueError(f"{path} could not be read as a .npy array; it may be damaged.") from None
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-                raise ValueError(
-                    f"{path} must hold an array of numbers; it holds {getattr(array, 'dtype', 'several')}."
-                )
-            arrays.append(array)
-        return arrays
-
     def _parts(self) -> Iterator[Part]:
-        arrays = self._mapped()
-        for first in range(0, len(arrays[0]), self.part_rows):
-            X, Y, *w = (_floats(array[first : first + self.part_rows]) for array in arrays)
-            yield Part(first, X, Y.reshape(len(Y), -1), w[0].astype(np.float64) if w else None)
+        with ExitStack() as stack:
+            files = [stack.enter_context(path.open("rb")) for path in self._paths]
+            for first in range(0, self._arrays[0].shape[0], self.part_rows):
+                X, Y, *w = (
+                    array.rows(file, first, first + self.part_rows)
+                    for array, file in zip(self._arrays, files, strict=True)
+                )
+                yield Part(first, X, Y.reshape(len(Y), -1), w[0].astype(np.float64) if w else None)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An array in a .npy file.
+
+    Its rows are read, not mapped into memory: of a mapped file that is cut short meanwhile, the system would kill the
+    process.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int  # of the first number, in bytes
+    by_columns: bool
+
+    @classmethod
+    def opened(cls, path: Path) -> _Stored:
+        """Read the header of a file; raise FileNotFoundError or ValueError if it holds no whole array of numbers."""
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"There is no file {path}.") from None
+        except (ValueError, OSError, EOFError):
+            raise ValueError(f"{path} could not be read as a .npy array; it may be damaged.") from None
+        if not isinstance(array, np.memmap) or array.dtype.kind not in "fiub":
+            if hasattr(array, "close"):
+                array.close()
+            raise ValueError(f"{path} must hold an array of numbers; it holds {getattr(array, 'dtype', 'several')}.")
+        by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
+        return cls(path, array.shape, array.dtype, array.offset, by_columns)
+
+    def rows(self, file: BinaryIO, start: int, stop: int) -> NDArray:
+        """Return rows as floats, in an array of its own."""
+        n, stop = self.shape[0], min(stop, self.shape[0])
+        if not self.by_columns:
+            width = int(np.prod(self.shape[1:]))
+            return _floats(
+                self._read(file, start * width, (stop - start) * width).reshape(stop - start, *self.shape[1:])
+            )
+        columns = [self._read(file, j * n + start, stop - start) for j in range(self.shape[1])]
+        return _floats(np.stack(columns, axis=1))
+
+    def _read(self, file: BinaryIO, first: int, count: int) -> NDArray:
+        file.seek(self.offset + first * self.dtype.itemsize)
+        read = file.read(count * self.dtype.itemsize)
+        if len(read) < count * self.dtype.itemsize:
+            raise ValueError(f"{self.path} has been cut short since these rows were first read.")
+        return np.frombuffer(read, self.dtype)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

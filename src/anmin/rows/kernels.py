@@ -12,6 +12,7 @@ is held as bits, uint64 (N, ceil(h/64)): bit j % 64 of word j // 64 says that ne
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,17 @@ _CODES = 2**GROUP
 def compiled(function: Callable) -> Any:
     """Compile a function at its first call, and keep the result on disk if there is a place for it."""
     try:
-        return njit(nogil=True, cache=True)(function)
+        dispatcher: Any = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder that could hold the cache may be written to: only time is lost
         return njit(nogil=True)(function)
+    save = dispatcher._cache.save_overload
+
+    def saved(*compilation: Any) -> None:
+        with suppress(OSError):  # nor is more lost where the disk is full
+            save(*compilation)
+
+    dispatcher._cache.save_overload = saved
+    return dispatcher
 
 
 @compiled

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.rows.arrays import ArrayRows, Found, Moments, moments_of
+from anmin.rows.checks import check_of, mixed
 from anmin.rows.patterns import Pattern
 from anmin.statistics import OutputStatistics, PatternStatistics
 
@@ -138,6 +139,9 @@ class Survey:
     n_visited : int
         Rows of any weight.
     x, y : Spread
+    checks : ndarray of shape (2,) or (3,), uint64
+        Of all inputs, targets and weights, by which other rows are told from these
+        (:func:`anmin.rows.checks.check_of`).
     numbers : ndarray of shape (m,), uint64
         Of the rows of the sample. Each row has a key that depends on its number alone, and those of the least keys are
         taken, so the sample does not depend on the parts.
@@ -153,6 +157,7 @@ class Survey:
     n_visited: int
     x: Spread
     y: Spread
+    checks: NDArray
     numbers: NDArray
     X: NDArray
     Y: NDArray
@@ -173,6 +178,7 @@ class Survey:
             self.n_visited + other.n_visited,
             self.x.merge(other.x),
             self.y.merge(other.y),
+            self.checks + other.checks,
             numbers[kept],
             np.concatenate([self.X, other.X])[kept],
             np.concatenate([self.Y, other.Y])[kept],
@@ -195,9 +201,12 @@ class Look:
         bad = self._bad(part)
         if bad is not None:
             none = Spread(0.0, Moments(*[np.zeros(0)] * 3))
-            return Survey(0, 0, none, none, np.zeros(0, np.uint64), X[:0], Y[:0], w, self.most, bad)
+            nothing = np.zeros(0, np.uint64)
+            return Survey(0, 0, none, none, nothing, nothing, X[:0], Y[:0], w, self.most, bad)
         numbers = np.arange(first, first + len(X), dtype=np.uint64)
         visited = len(X)
+        checked = [X, Y] if w is None else [X, Y, w[:, None]]
+        checks = np.array([check_of(first, values) for values in checked], np.uint64)
         if w is not None and not w.all():
             X, Y, numbers, w = X[w > 0], Y[w > 0], numbers[w > 0], w[w > 0]
         if not len(X):
@@ -205,7 +214,17 @@ class Look:
         kept = _least(numbers, self.most)
         sampled = None if w is None else w[kept]
         return Survey(
-            len(X), visited, Spread.of(X, w), Spread.of(Y, w), numbers[kept], X[kept], Y[kept], sampled, self.most, None
+            len(X),
+            visited,
+            Spread.of(X, w),
+            Spread.of(Y, w),
+            checks,
+            numbers[kept],
+            X[kept],
+            Y[kept],
+            sampled,
+            self.most,
+            None,
         )
 
     def _bad(self, part: Part) -> tuple[str, int] | None:
@@ -292,6 +311,10 @@ class RowsInParts(ABC):
             return self._merged(task)
         except (ValueError, OSError) as error:
             raise RowsLostError(str(error)) from error
+        except MemoryError as error:
+            raise RowsLostError(
+                f"The memory did not suffice for a pass over {self.source}; make its parts smaller, or the network."
+            ) from error
 
     @property
     def passes(self) -> int:
@@ -397,12 +420,4 @@ class RowsInParts(ABC):
 def _least(numbers: NDArray, most: int) -> NDArray:
     """Return the places of the least keys, at most so many, in the order of the numbers."""
     count = min(len(numbers), most)
-    return np.sort(np.argpartition(_mixed(numbers), count - 1)[:count])
-
-
-def _mixed(numbers: NDArray) -> NDArray:
-    """Return numbers that look random, one to one (the finaliser of SplitMix64: Steele, Lea & Flood 2014)."""
-    z = numbers + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    return np.sort(np.argpartition(mixed.py_func(numbers), count - 1)[:count])

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from anmin.history import Record, Status
@@ -33,7 +34,15 @@ def final_solver(solver: Solver) -> Solver:
     return VarPro(damping=1e-3, most_trials=_TRIALS) if isinstance(solver, Recombining) else solver
 
 
-def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: float, **conditions: Any) -> Solution:
+def fitted_to_all(
+    problem: Problem,
+    solver: Solver,
+    solution: Solution,
+    tol: float,
+    *,
+    previous: ReLUNetwork | None = None,
+    **conditions: Any,
+) -> Solution:
     """Return what comes of a network that was fitted to a sample, when it is fitted to all rows.
 
     From the sample's network on, the steps of :func:`final_solver` visit all rows, once for each trial, until the loss
@@ -49,6 +58,9 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
     solution : Solution
         What came of it.
     tol : float
+    previous : ReLUNetwork, optional
+        What a former fit came to. If its loss on all rows is less than that of the sample's network, which takes two
+        visits to see, the steps begin there, so that going on from a fit never raises the loss.
     **conditions
         As for :func:`anmin.solvers.solve`.
 
@@ -73,10 +85,13 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
     conditions.pop("max_iter", None)
     conditions.pop("validation", None)
     try:
+        start = solution.network
+        if previous is not None and (not stopped or solution.status is Status.MAX_ITER):
+            start = _lower(problem, final_solver(solver), start, previous)
         last = solve(
             problem,
             final_solver(solver),
-            start=solution.network,
+            start=start,
             tol=max(tol, _SETTLED),
             callbacks=callbacks,
             stage="all rows",
@@ -92,8 +107,14 @@ def fitted_to_all(problem: Problem, solver: Solver, solution: Solution, tol: flo
     elif last.history[-1].branch == GIVEN_UP or (
         last.status is Status.STOPPED and rows.passes - earlier > MOST_PASSES - _TRIALS
     ):
-        last = last.with_status(Status.SCHEDULE_DONE)
+        last = last.with_status(Status.VISITS_DONE)
     return solution.followed_by(last, other_rows=True)
+
+
+def _lower(problem: Problem, solver: Solver, *networks: ReLUNetwork) -> ReLUNetwork:
+    """Return the network of the least loss on all rows."""
+    losses = [solver.init(problem, network, np.random.default_rng(0)).loss for network in networks]
+    return networks[int(np.argmin(losses))]
 
 
 def check_final(problem: Problem, solver: Solver) -> None:
