@@ -1,7 +1,13 @@
-"""Draw the pictures of the README; run it from the root of the repository."""
+"""Draw the pictures of the README and of the cookbook; run it from the root of the repository."""
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -13,14 +19,21 @@ import matplotlib.pyplot as plt
 from anmin import ReLURegressor, alpha_path, datasets
 from anmin.inspection import AlphaPathDisplay, CreaseDisplay
 
-IMAGES = Path(__file__).parent / "images"
+DOCS = Path(__file__).parent.resolve()
+IMAGES = DOCS / "images"
 
 
 def main() -> None:
-    """Write docs/images/sdf.png and docs/images/alpha.png; the data of the second need ANMIN_DATA or OpenML."""
+    """Write docs/images/*.png; the data of alpha.png need ANMIN_DATA or OpenML, and cookbook-cat.png needs Chromium."""
     IMAGES.mkdir(exist_ok=True)
     draw_field()
     draw_path()
+    for page in sorted((DOCS / "cookbook").glob("*.md")):
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            run_page(page)
+            photograph()
+            for picture in Path().glob("cookbook-*.png"):
+                shutil.copy(picture, IMAGES)
 
 
 def draw_field() -> None:
@@ -37,6 +50,28 @@ def draw_path() -> None:
     data = datasets.load("abalone")
     path = alpha_path(data.X, data.y, n_neurons=32, random_state=0)
     AlphaPathDisplay.from_path(path).figure_.savefig(IMAGES / "alpha.png", dpi=110)
+
+
+def run_page(page: Path) -> None:
+    """Run the Python and the commands of a page, which draws its pictures itself."""
+    names: dict = {}
+    blocks = re.findall(r"^```(python|console)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for language, text in blocks:
+        if language == "python":
+            exec(compile(text, page.name, "exec"), names)
+        else:
+            for line in text.splitlines():
+                subprocess.run(shlex.split(line.removeprefix("$ ")), check=True, stdout=subprocess.DEVNULL)
+
+
+def photograph() -> None:
+    """Take a picture of cat.html, which the page on shaders writes, where it is there and so is a browser."""
+    browser = shutil.which("chromium")
+    if browser is None or not Path("cat.html").exists():
+        return
+    flags = ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars")
+    shot = "--screenshot=cookbook-cat.png"
+    subprocess.run([browser, *flags, "--window-size=640,640", shot, "cat.html"], check=True, capture_output=True)
 
 
 if __name__ == "__main__":
