@@ -55,8 +55,10 @@ def draw_path() -> None:
 def run_page(page: Path) -> None:
     """Run the Python and the commands of a page, which draws its pictures itself."""
     names: dict = {}
-    blocks = re.findall(r"^```(python|console)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    for language, text in blocks:
+    block = re.compile(r"^(<!-- not run: .+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for skipped, language, text in block.findall(page.read_text(encoding="utf-8")):
+        if skipped:
+            continue
         if language == "python":
             exec(compile(text, page.name, "exec"), names)
         else:
@@ -69,9 +71,9 @@ def photograph() -> None:
     browser = shutil.which("chromium")
     if browser is None or not Path("cat.html").exists():
         return
-    flags = ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars")
-    shot = "--screenshot=cookbook-cat.png"
-    subprocess.run([browser, *flags, "--window-size=640,640", shot, "cat.html"], check=True, capture_output=True)
+    flags = ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+    shot = ("--window-size=640,640", "--screenshot=cookbook-cat.png", "cat.html")
+    subprocess.run([browser, *flags, *shot], check=True, capture_output=True)
 
 
 if __name__ == "__main__":
