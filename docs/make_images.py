@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -29,11 +30,7 @@ def main() -> None:
     draw_field()
     draw_path()
     for page in sorted((DOCS / "cookbook").glob("*.md")):
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            run_page(page)
-            photograph()
-            for picture in Path().glob("cookbook-*.png"):
-                shutil.copy(picture, IMAGES)
+        draw_page(page)
 
 
 def draw_field() -> None:
@@ -52,28 +49,38 @@ def draw_path() -> None:
     AlphaPathDisplay.from_path(path).figure_.savefig(IMAGES / "alpha.png", dpi=110)
 
 
-def run_page(page: Path) -> None:
-    """Run the Python and the commands of a page, which draws its pictures itself."""
-    names: dict = {}
-    block = re.compile(r"^(<!-- not run: .+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    for skipped, language, text in block.findall(page.read_text(encoding="utf-8")):
-        if skipped:
-            continue
-        if language == "python":
+def draw_page(page: Path) -> None:
+    """Draw what the blocks of a page draw, each under the name that the page gives the next picture."""
+    block = re.compile(
+        r"^(<!-- not run: .+ -->\n)?```(python|console)\n(.*?)^```$(.*?)(?=^```|\Z)", re.MULTILINE | re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # some blocks write files
+        for skipped, language, text, following in block.findall(page.read_text(encoding="utf-8")):
+            if skipped:
+                continue
+            if language == "console":
+                for line in text.splitlines():
+                    subprocess.run(shlex.split(line.removeprefix("$ ")), check=True, stdout=subprocess.DEVNULL)
+                continue
             exec(compile(text, page.name, "exec"), names)
-        else:
-            for line in text.splitlines():
-                subprocess.run(shlex.split(line.removeprefix("$ ")), check=True, stdout=subprocess.DEVNULL)
+            picture = re.search(r"\]\((?:\.\./)?images/(.+?)\)", following)
+            if picture and plt.get_fignums():
+                plt.gcf().savefig(IMAGES / picture[1], dpi=110)
+            elif picture:
+                photograph(Path("cat.html"), IMAGES / picture[1])
+            plt.close("all")
 
 
-def photograph() -> None:
-    """Take a picture of cat.html, which the page on shaders writes, where it is there and so is a browser."""
+def photograph(page: Path, picture: Path) -> None:
+    """Take a picture of an HTML page of 640 by 640 pixels, if there is a browser."""
     browser = shutil.which("chromium")
-    if browser is None or not Path("cat.html").exists():
+    if browser is None:
+        print(f"{picture.name} stays as it was: there is no Chromium.")
         return
     flags = ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-    shot = ("--window-size=640,640", "--screenshot=cookbook-cat.png", "cat.html")
-    subprocess.run([browser, *flags, *shot], check=True, capture_output=True)
+    command = [browser, *flags, "--window-size=640,640", f"--screenshot={picture}", str(page)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 import sklearn
 from typer.testing import CliRunner
@@ -53,6 +54,7 @@ def shape(text: str) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")  # of Dask, under pandas 3
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -65,4 +67,5 @@ def test_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path, monke
     with sklearn.config_context():
         for skipped, language, text, said in blocks:
             printed = "" if skipped else run_block(language, text, names)
+            plt.close("all")
             assert said is None or shape(printed) == shape(said)
