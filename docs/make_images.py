@@ -52,7 +52,7 @@ def draw_path() -> None:
 def draw_page(page: Path) -> None:
     """Draw what the blocks of a page draw, each under the name that the page gives the next picture."""
     block = re.compile(
-        r"^(<!-- not run: .+ -->\n)?```(python|console)\n(.*?)^```$(.*?)(?=^```|\Z)", re.MULTILINE | re.DOTALL
+        r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^```$(.*?)(?=^```|\Z)", re.MULTILINE | re.DOTALL
     )
     names: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # some blocks write files
@@ -78,8 +78,9 @@ def photograph(page: Path, picture: Path) -> None:
     if browser is None:
         print(f"{picture.name} stays as it was: there is no Chromium.")
         return
-    flags = ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-    command = [browser, *flags, "--window-size=640,640", f"--screenshot={picture}", str(page)]
+    flags = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=640,640")
+    without_gpu = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+    command = [browser, *flags, *without_gpu, f"--screenshot={picture}", str(page)]
     subprocess.run(command, check=True, capture_output=True)
 
 

@@ -23,7 +23,8 @@ from anmin.export.trial import STRICT_C
 matplotlib.use("Agg")
 PAGES = sorted((Path(__file__).parents[1] / "docs" / "cookbook").glob("*.md"))
 BLOCK = re.compile(
-    r"^(<!-- not run: .+ -->\n)?```(python|console|c|javascript)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?",
+    r"^(<!-- not run: [^\n]+ -->\n)?```(python|console|c|javascript)\n(.*?)^```$"
+    r"(?:\n\n(?:<!-- not compared: [^\n]+ -->\n)?```text\n(.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -68,4 +69,5 @@ def test_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path, monke
         for skipped, language, text, said in blocks:
             printed = "" if skipped else run_block(language, text, names)
             plt.close("all")
-            assert said is None or shape(printed) == shape(said)
+            lines = iter(shape(printed))
+            assert all(line in lines for line in shape(said or "") if line != "..."), printed
