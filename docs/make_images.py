@@ -1,8 +1,15 @@
-"""Draw the pictures of the README; run it from the root of the repository."""
+"""Draw the pictures of the README and of the cookbook; run it from the root of the repository."""
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -13,14 +20,17 @@ import matplotlib.pyplot as plt
 from anmin import ReLURegressor, alpha_path, datasets
 from anmin.inspection import AlphaPathDisplay, CreaseDisplay
 
-IMAGES = Path(__file__).parent / "images"
+DOCS = Path(__file__).parent.resolve()
+IMAGES = DOCS / "images"
 
 
 def main() -> None:
-    """Write docs/images/sdf.png and docs/images/alpha.png; the data of the second need ANMIN_DATA or OpenML."""
+    """Write docs/images/*.png; the data of alpha.png need ANMIN_DATA or OpenML, and cookbook-cat.png needs Chromium."""
     IMAGES.mkdir(exist_ok=True)
     draw_field()
     draw_path()
+    for page in sorted((DOCS / "cookbook").glob("*.md")):
+        draw_page(page)
 
 
 def draw_field() -> None:
@@ -37,6 +47,41 @@ def draw_path() -> None:
     data = datasets.load("abalone")
     path = alpha_path(data.X, data.y, n_neurons=32, random_state=0)
     AlphaPathDisplay.from_path(path).figure_.savefig(IMAGES / "alpha.png", dpi=110)
+
+
+def draw_page(page: Path) -> None:
+    """Draw what the blocks of a page draw, each under the name that the page gives the next picture."""
+    block = re.compile(
+        r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^```$(.*?)(?=^```|\Z)", re.MULTILINE | re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # some blocks write files
+        for skipped, language, text, following in block.findall(page.read_text(encoding="utf-8")):
+            if skipped:
+                continue
+            if language == "console":
+                for line in text.splitlines():
+                    subprocess.run(shlex.split(line.removeprefix("$ ")), check=True, stdout=subprocess.DEVNULL)
+                continue
+            exec(compile(text, page.name, "exec"), names)
+            picture = re.search(r"\]\((?:\.\./)?images/(.+?)\)", following)
+            if picture and plt.get_fignums():
+                plt.gcf().savefig(IMAGES / picture[1], dpi=110)
+            elif picture:
+                photograph(Path("cat.html"), IMAGES / picture[1])
+            plt.close("all")
+
+
+def photograph(page: Path, picture: Path) -> None:
+    """Take a picture of an HTML page of 640 by 640 pixels, if there is a browser."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        print(f"{picture.name} stays as it was: there is no Chromium.")
+        return
+    flags = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=640,640")
+    without_gpu = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+    command = [browser, *flags, *without_gpu, f"--screenshot={picture}", str(page)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 if __name__ == "__main__":

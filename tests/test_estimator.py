@@ -186,9 +186,10 @@ def test_restarts_are_never_worse(diabetes):
     assert losses[1] <= losses[0]
 
 
-def test_reaching_max_iter_warns(diabetes):
-    with pytest.warns(ConvergenceWarning, match="max_iter"):
+def test_reaching_max_iter_warns_where_fit_was_called(diabetes):
+    with pytest.warns(ConvergenceWarning, match="max_iter") as warned:
         model = ReLURegressor(n_neurons=3, max_iter=2, random_state=0).fit(*diabetes)
+    assert [warning.filename for warning in warned] == [__file__]
     assert model.status_ is Status.MAX_ITER
     assert model.n_iter_ == 2
 

@@ -138,7 +138,8 @@ class BaseReLU(BaseEstimator):
         self.status_ = solution.status
         self._sums = solution.sums
         if solution.status in _WORTH_A_WARNING:
-            warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=2)
+            # To the line that called fit, which lies behind a frame of np.errstate.
+            warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=4)
 
     def _fitted(
         self, given: _Given, solver: Solver, rng: np.random.Generator, max_iter: int | None, max_time: float | None
