@@ -142,6 +142,17 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         ValueError, TypeError, ImportError
             As :meth:`anmin.ReLURegressor.fit`, and if y has less than two classes, or is no list of classes.
         """
+        return self._fit(X, y, sample_weight)
+
+    @np.errstate(under="ignore")
+    def pruned(self, n_neurons: int, X: Any, y: ArrayLike, sample_weight: Any = None) -> Self:
+        """Return a fitted classifier of fewer neurons: what is left of this network, fitted again.
+
+        As :meth:`anmin.ReLURegressor.pruned`; the classes must be those of the fit.
+        """
+        return self._narrower(n_neurons)._fit(X, y, sample_weight, self)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, wide: ReLUClassifier | None = None) -> Self:
         begun = time.perf_counter()
         self._require("loss", self.loss in ("log", "squared"), 'one of "log" and "squared"')
         solver = self._check_settings(Softmax() if self.loss == "log" else None)
@@ -161,6 +172,8 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes in y; got only one class, {self.classes_[0]!r}."
             )
+        if wide is not None:
+            self._check_pruned(wide)
         if weights is not None:
             inputs, labels, weights = inputs[weights > 0], used, weights[weights > 0]
         if self.class_weight is not None:
@@ -173,10 +186,17 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         rows = ArrayRows(inputs, targets, weights)
         device = device_of(X) if self.device is None else self.device
         names = tuple(map(str, self.classes_[-targets.shape[1] :]))
-        self._fit_rows(rows if is_here(device) else rows.on(device), solver, loss, names, begun)
+        self._fit_rows(rows if is_here(device) else rows.on(device), solver, loss, names, begun, wide)
         if loss is not None:
             self.out_activation_ = "softmax" if len(self.classes_) > 2 else "logistic"
         return self
+
+    def _check_pruned(self, wide: ReLUClassifier) -> None:
+        if self.n_features_in_ != wide.n_features_in_ or not np.array_equal(self.classes_, wide.classes_):
+            raise ValueError(
+                f"The rows must have the {wide.n_features_in_} inputs and the classes of the fit, "
+                f"{wide.classes_.tolist()}; got {self.n_features_in_} inputs and {self.classes_.tolist()}."
+            )
 
     def decision_function(self, X: Any) -> NDArray:
         """Return the network's outputs: (N,) log odds of the second of two classes, else (N, K).

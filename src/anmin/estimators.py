@@ -234,19 +234,62 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         ImportError
             If a device needs PyTorch, or rows need Dask, which is not installed.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, wide: ReLURegressor | None = None) -> Self:
         begun = time.perf_counter()
         loss = self._loss()
         solver = self._check_settings(loss)
-        rows, y_is_1d = self._rows(X, y, sample_weight)
+        rows, self._y_is_1d = self._rows(X, y, sample_weight)
         if loss is not None:
             self._check_rows(rows)
+        if wide is not None:
+            self._check_pruned(rows, wide)
         if isinstance(rows, RowsInParts):
             output_names = None if rows.column_names is None else rows.column_names[1]
         else:
             output_names = column_names(y)
-        self._fit_rows(rows, solver, loss, output_names, begun)
-        self._y_is_1d = y_is_1d
+        self._fit_rows(rows, solver, loss, output_names, begun, wide)
         return self
+
+    @np.errstate(under="ignore")
+    def pruned(self, n_neurons: int, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Return a fitted estimator of fewer neurons: what is left of this network, fitted again.
+
+        The neurons without which the loss rises least go, 6 % at a time, with steps of variable projection in between
+        (:mod:`anmin.search.pruning`), and what is left is fitted until its loss settles. Scaling, relevances and the
+        penalty stay. It takes a small part of the time of a fit to that width, and comes out about as good (see
+        docs/model-surgery.md). This estimator stays as it is.
+
+        Parameters
+        ----------
+        n_neurons : int
+            From 1 to the number there are.
+        X, y, sample_weight
+            The rows to fit to, as for :meth:`fit`; rows of files or of Dask must be a sample that is in memory.
+
+        Returns
+        -------
+        ReLURegressor
+            With the settings of this one, and ``loss_rise_``: by how much its loss exceeds that of the network it was
+            made from, on these rows.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`fit`, and if there are not so many neurons, or the rows have other columns than those of the
+            fit.
+        KeyboardInterrupt
+            If interrupted before the width is reached; after that as for :meth:`fit`.
+        """
+        return self._narrower(n_neurons)._fit(X, y, sample_weight, self)
+
+    def _check_pruned(self, rows: ArrayRows | RowsInParts, wide: ReLURegressor) -> None:
+        if isinstance(rows, RowsInParts):
+            raise ValueError("Pruning needs rows in memory; give it a sample of these rows.")
+        shape, own = (rows.n_features, rows.n_outputs), (wide.n_features_in_, wide.n_outputs_)
+        if shape != own:
+            raise ValueError(f"The rows must have the {own[0]} inputs and {own[1]} outputs of the fit; got {shape}.")
 
     @available_if(_by_squares)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

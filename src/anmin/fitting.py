@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
 from anmin.devices import checked_devices
@@ -29,7 +30,8 @@ from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
 from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
-from anmin.search.reweighted import Reweighted, local_solver
+from anmin.search.pruning import pruned_solution
+from anmin.search.reweighted import Reweighted, local_solver, loss_of
 from anmin.search.sampling import check_final, fitted_to_all, sampled
 from anmin.selection import Choice, choose_alpha, solve_chosen
 from anmin.solvers import SOLVERS, MatrixFree, Problem, Solution, Solver, VarPro
@@ -90,6 +92,8 @@ class BaseReLU(BaseEstimator):
     verbose: int
     random_state: Any
 
+    _fitted_loss: Loss | None = None
+
     def _fit_rows(
         self,
         rows: ArrayRows | RowsInParts,
@@ -97,8 +101,12 @@ class BaseReLU(BaseEstimator):
         loss: Loss | None,
         output_names: tuple[str, ...] | None,
         begun: float,
+        wide: BaseReLU | None = None,
     ) -> None:
-        """Fit the network to checked rows, by the squared error or another loss, and set the fitted attributes."""
+        """Fit the network to checked rows, by the squared error or another loss, and set the fitted attributes.
+
+        It is what is left of the network of ``wide`` where that is given.
+        """
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         previous = self._previous_network(rows)
         with ExitStack() as stack:
@@ -112,7 +120,9 @@ class BaseReLU(BaseEstimator):
             rng = np.random.default_rng(seed)
             rows, held_out = self._split(rows, rng)
             given = _Given(rows, held_out, previous, begun, bar, checkpoint)
-            if loss is None:
+            if wide is not None:
+                fitted = self._pruned_from(wide, given, solver, loss)
+            elif loss is None:
                 fitted = self._fitted(given, solver, rng, self.max_iter, self.max_time)
             else:
                 fitted = self._fitted_by(loss, given, solver, rng)
@@ -210,9 +220,7 @@ class BaseReLU(BaseEstimator):
         if stopped is not None:
             # The loss is found out, and no more. A checkpoint is to go on with the first part.
             checkpoint, max_time = None, 0.0
-        inner = solver.inner if isinstance(solver, Recombining) else solver
-        if not isinstance(inner, VarPro | MatrixFree) or self.solver == "auto":
-            inner = local_solver(problem)
+        inner = self._local_solver(solver, problem)
         if isinstance(loss, Huber):
             robust = problem if alpha is None else replace(problem, alpha=alpha)
             if checkpoint is not None and "loss" in checkpoint.decided:
@@ -225,6 +233,7 @@ class BaseReLU(BaseEstimator):
                     checkpoint = None
                 if cut is Status.INTERRUPTED:
                     stopped, max_time = cut, 0.0
+        self._fitted_loss = loss
         problem = replace(problem, loss=loss)
         alpha, solution = fit_by_loss(
             problem,
@@ -244,6 +253,51 @@ class BaseReLU(BaseEstimator):
         if before is None:
             return _Fitted(scaling, np.ones(rows.n_features), alpha, solution)
         return _Fitted(scaling, before.relevance, alpha, before.solution.followed_by(solution, other_rows=True))
+
+    def _pruned_from(self, wide: BaseReLU, given: _Given, solver: Solver, loss: Loss | None) -> _Fitted:
+        """Cut the network of a fitted estimator down, at its scaling and penalty."""
+        scaling, rows = wide.scaling_, given.rows
+        network = scaling.unfold(wide.network_)
+        scaled = scaling.apply(rows, self.dtype)
+        # That of the fit, which may have found out its delta.
+        self._fitted_loss = None if loss is None else wide._fitted_loss
+        problem = Problem(
+            scaled, int(self.n_neurons), wide.alpha_, float(self.negative_slope), scaling.y_scale, self._fitted_loss
+        )
+        inner = self._local_solver(solver, replace(problem, n_neurons=network.n_neurons))
+        conditions = self._conditions(given, scaling, self.max_iter)
+        del conditions["start"]
+        solution = pruned_solution(
+            problem,
+            network,
+            inner if loss is None else Reweighted(inner),
+            max_time=self.max_time,
+            begun=given.begun,
+            callbacks=self._called(scaling, given.bar),
+            **conditions,
+        )
+        if loss is None:
+            sums = scaled.output_statistics(network.A, network.negative_slope)
+            before = sums.loss(network.A, network.B, network.b0, wide.alpha_)
+        else:
+            before = loss_of(problem, network)
+        self.loss_rise_ = solution.loss - before
+        return _Fitted(scaling, wide.relevance_, wide.alpha_, solution)
+
+    def _local_solver(self, solver: Solver, problem: Problem) -> LevenbergMarquardt:
+        """Return the solver for steps outside of a search."""
+        inner = solver.inner if isinstance(solver, Recombining) else solver
+        if isinstance(inner, VarPro | MatrixFree) and self.solver != "auto":
+            return inner
+        return local_solver(problem)
+
+    def _narrower(self, n_neurons: Any) -> Self:
+        """Return an unfitted estimator of fewer neurons, for what is left of this one's network."""
+        check_is_fitted(self)
+        most = self.network_.n_neurons
+        if not is_integer(n_neurons, 1) or n_neurons > most:
+            raise ValueError(f"n_neurons must be an integer from 1 to {most}, those of the model; got {n_neurons!r}.")
+        return clone(self).set_params(n_neurons=int(n_neurons), checkpoint=None, warm_start=False)
 
     def _conditions(self, given: _Given, scaling: Scaling, max_iter: int | None) -> dict[str, Any]:
         return {
