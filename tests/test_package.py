@@ -31,7 +31,7 @@ LAYERS = [
     {"selection", "streaming"},
     {"checkpoint"},
     {"generalised"},
-    {"progress"},
+    {"progress", "reporting"},
     {"fitting"},
     {"estimators", "classifier"},
     {"path", "sizes"},

@@ -100,7 +100,7 @@ def test_errors_of_classifiers_are_of_the_probabilities(classes: int) -> None:
 
 
 def test_a_class_that_was_not_fitted_is_impossible() -> None:
-    X, Y = noisy(60)
+    X, _ = noisy(60)
     y = np.r_[np.zeros(20), np.ones(20), np.full(20, 2.0)]
     split = [(np.arange(40), np.arange(40, 60))]
     estimator = ReLUClassifier(2, alpha=0.1, relocate=False, random_state=0)

@@ -17,6 +17,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from anmin.devices import device_of, on_host
 from anmin.fitting import BaseReLU, is_here
 from anmin.losses import Logistic, Loss, Softmax
+from anmin.network import ReLUNetwork
+from anmin.reporting import reported, with_callbacks
 from anmin.rows import ArrayRows
 from anmin.rows.arrays import check_weights
 from anmin.solvers import Solver
@@ -152,6 +154,7 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         """
         return self._narrower(n_neurons)._fit(X, y, sample_weight, self)
 
+    @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, wide: ReLUClassifier | None = None) -> Self:
         begun = time.perf_counter()
         self._require("loss", self.loss in ("log", "squared"), 'one of "log" and "squared"')
@@ -186,9 +189,9 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         rows = ArrayRows(inputs, targets, weights)
         device = device_of(X) if self.device is None else self.device
         names = tuple(map(str, self.classes_[-targets.shape[1] :]))
-        self._fit_rows(rows if is_here(device) else rows.on(device), solver, loss, names, begun, wide)
-        if loss is not None:
-            self.out_activation_ = "softmax" if len(self.classes_) > 2 else "logistic"
+        rows = rows if is_here(device) else rows.on(device)
+        with reported(self, X, y, sample_weight, self._attributes_of) as reports:
+            self._fit_rows(rows, solver, loss, names, begun, reports, wide)
         return self
 
     def _check_pruned(self, wide: ReLUClassifier) -> None:
@@ -197,6 +200,11 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
                 f"The rows must have the {wide.n_features_in_} inputs and the classes of the fit, "
                 f"{wide.classes_.tolist()}; got {self.n_features_in_} inputs and {self.classes_.tolist()}."
             )
+
+    def _attributes_of(self, network: ReLUNetwork) -> dict[str, Any]:
+        of_classes = "softmax" if len(self.classes_) > 2 else "logistic"
+        shown = "identity" if self.loss == "squared" else of_classes
+        return {**super()._attributes_of(network), "out_activation_": shown}
 
     def decision_function(self, X: Any) -> NDArray:
         """Return the network's outputs: (N,) log odds of the second of two classes, else (N, K).

@@ -18,6 +18,7 @@ from anmin.devices import device_of, on_host
 from anmin.fitting import BaseReLU, is_here
 from anmin.history import History
 from anmin.losses import Huber, Loss, Poisson, Quantile
+from anmin.reporting import reported, with_callbacks
 from anmin.rows import ArrayRows
 from anmin.rows.dask import DaskRows, is_dask, predicted
 from anmin.rows.parts import RowsInParts
@@ -236,6 +237,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         """
         return self._fit(X, y, sample_weight)
 
+    @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, wide: ReLURegressor | None = None) -> Self:
         begun = time.perf_counter()
         loss = self._loss()
@@ -249,7 +251,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
             output_names = None if rows.column_names is None else rows.column_names[1]
         else:
             output_names = column_names(y)
-        self._fit_rows(rows, solver, loss, output_names, begun, wide)
+        with reported(self, X, y, sample_weight, self._attributes_of) as reports:
+            self._fit_rows(rows, solver, loss, output_names, begun, reports, wide)
         return self
 
     @np.errstate(under="ignore")

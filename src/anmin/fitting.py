@@ -27,6 +27,7 @@ from anmin.interrupts import termination_interrupts
 from anmin.losses import Huber, Loss
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
+from anmin.reporting import CallbackSupportMixin
 from anmin.rows import ArrayRows, Scaling
 from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
@@ -68,9 +69,10 @@ class _Given(NamedTuple):
     begun: float
     bar: ProgressBar | None
     checkpoint: Checkpoint | None
+    callbacks: list[Callable]
 
 
-class BaseReLU(BaseEstimator):
+class BaseReLU(CallbackSupportMixin, BaseEstimator):
     """An estimator whose network is solved for; its settings are those of :class:`anmin.ReLURegressor`."""
 
     n_neurons: int
@@ -101,6 +103,7 @@ class BaseReLU(BaseEstimator):
         loss: Loss | None,
         output_names: tuple[str, ...] | None,
         begun: float,
+        reports: Sequence[Callable] = (),
         wide: BaseReLU | None = None,
     ) -> None:
         """Fit the network to checked rows, by the squared error or another loss, and set the fitted attributes.
@@ -119,7 +122,7 @@ class BaseReLU(BaseEstimator):
             bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
             rng = np.random.default_rng(seed)
             rows, held_out = self._split(rows, rng)
-            given = _Given(rows, held_out, previous, begun, bar, checkpoint)
+            given = _Given(rows, held_out, previous, begun, bar, checkpoint, [*self._callbacks(), *reports])
             if wide is not None:
                 fitted = self._pruned_from(wide, given, solver, loss)
             elif loss is None:
@@ -175,7 +178,7 @@ class BaseReLU(BaseEstimator):
             whole = replace(whole, rows=scaling.apply(rows, self.dtype))
             problem = sampled(whole)
         share = _SHARE_OF_SAMPLE if by_sample else 1.0
-        common: dict[str, Any] = {"callbacks": self._called(scaling, bar), "begun": begun, "checkpoint": checkpoint}
+        common: dict[str, Any] = {"callbacks": self._called(scaling, given), "begun": begun, "checkpoint": checkpoint}
         conditions = common | self._conditions(given, scaling, max_iter)
         conditions["max_time"] = None if max_time is None else share * max_time
         if choice is not None and isinstance(solver, Recombining):
@@ -244,7 +247,7 @@ class BaseReLU(BaseEstimator):
             start=start,
             max_time=max_time,
             begun=given.begun,
-            callbacks=self._called(scaling, given.bar),
+            callbacks=self._called(scaling, given),
             checkpoint=checkpoint,
             **conditions,
         )
@@ -273,7 +276,7 @@ class BaseReLU(BaseEstimator):
             inner if loss is None else Reweighted(inner),
             max_time=self.max_time,
             begun=given.begun,
-            callbacks=self._called(scaling, given.bar),
+            callbacks=self._called(scaling, given),
             **conditions,
         )
         if loss is None:
@@ -307,10 +310,10 @@ class BaseReLU(BaseEstimator):
             "validation": None if given.held_out is None else scaling.apply(given.held_out, self.dtype),
         }
 
-    def _called(self, scaling: Scaling, bar: ProgressBar | None) -> list[Callable]:
+    def _called(self, scaling: Scaling, given: _Given) -> list[Callable]:
         """Return what is called after each iteration, with networks in the coordinates of the scaling."""
-        callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
-        return callbacks if bar is None else [*callbacks, bar]
+        callbacks = [_in_raw_units(callback, scaling) for callback in given.callbacks]
+        return callbacks if given.bar is None else [*callbacks, given.bar]
 
     def _choice(
         self,
@@ -339,12 +342,18 @@ class BaseReLU(BaseEstimator):
         return "relu" if self.negative_slope == 0 else "leaky_relu"
 
     def _set_fitted(self, network: ReLUNetwork) -> None:
-        self.network_ = network
-        self.coefs_ = [network.A[1:], network.B]
-        self.intercepts_ = [network.A[0], network.b0]
-        self.n_layers_ = 3
-        self.n_outputs_ = network.n_outputs
-        self.out_activation_ = "identity"
+        vars(self).update(self._attributes_of(network))
+
+    def _attributes_of(self, network: ReLUNetwork) -> dict[str, Any]:
+        """Return the fitted attributes that are a network's, with which the estimator predicts by it."""
+        return {
+            "network_": network,
+            "coefs_": [network.A[1:], network.B],
+            "intercepts_": [network.A[0], network.b0],
+            "n_layers_": 3,
+            "n_outputs_": network.n_outputs,
+            "out_activation_": "identity",
+        }
 
     def _check_settings(self, loss: Loss | None) -> Solver:
         """Return the solver, or raise ValueError or TypeError for the first parameter that is not as documented."""
