@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from anmin.devices import device_of, on_host
 from anmin.fitting import BaseReLU, is_here
@@ -22,7 +21,7 @@ from anmin.reporting import reported, with_callbacks
 from anmin.rows import ArrayRows
 from anmin.rows.arrays import check_weights
 from anmin.solvers import Solver
-from anmin.validation import checked_inputs
+from anmin.validation import checked_inputs, checked_labels
 
 
 class ReLUClassifier(ClassifierMixin, BaseReLU):
@@ -160,14 +159,7 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         self._require("loss", self.loss in ("log", "squared"), 'one of "log" and "squared"')
         solver = self._check_settings(Softmax() if self.loss == "log" else None)
         inputs = checked_inputs(self, X, reset=True)
-        if y is None:
-            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
-        labels = column_or_1d(on_host(y), warn=True)
-        if len(labels) != len(inputs):
-            raise ValueError(
-                f"Found input variables with inconsistent numbers of samples: [{len(inputs)}, {len(labels)}]"
-            )
-        check_classification_targets(labels)
+        labels = checked_labels(self, inputs, y)
         weights = None if sample_weight is None else check_weights(on_host(sample_weight), len(inputs))
         used = labels if weights is None else labels[weights > 0]
         self.classes_ = np.unique(used)

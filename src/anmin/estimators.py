@@ -82,7 +82,9 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         the weights afterwards: ``network_`` takes and gives raw units. With ``alpha="auto"`` and "varpro" the inputs
         are then multiplied by ``relevance_``.
     validation_fraction : float in (0, 1), optional
-        Fraction of the rows to hold out, at random; the iterate with the least squared error on them is kept.
+        Fraction of the rows to hold out, at random; the iterate with the least squared error on them is kept. The fit
+        ends early, with ``status_`` HELD_OUT, where that error has not fallen for 200 iterations, and for as many as it
+        took to fall to its least.
     device : None, "cpu", or device or devices of PyTorch, default None
         Where the passes over the rows are made, and large systems factored: "cuda", "cuda:1", or several such names for
         equal shares of the rows (:class:`anmin.rows.TorchRows`). By default in the threads of this process, or where X

@@ -342,7 +342,7 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         return "relu" if self.negative_slope == 0 else "leaky_relu"
 
     def _set_fitted(self, network: ReLUNetwork) -> None:
-        vars(self).update(self._attributes_of(network))
+        self.__dict__.update(self._attributes_of(network))
 
     def _attributes_of(self, network: ReLUNetwork) -> dict[str, Any]:
         """Return the fitted attributes that are a network's, with which the estimator predicts by it."""

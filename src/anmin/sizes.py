@@ -12,7 +12,6 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from anmin.classifier import ReLUClassifier
 from anmin.devices import on_host
@@ -24,7 +23,7 @@ from anmin.rows import ArrayRows
 from anmin.rows.arrays import check_weights
 from anmin.rows.dask import is_dask
 from anmin.rows.parts import RowsInParts
-from anmin.validation import checked_inputs, checked_targets, is_integer
+from anmin.validation import checked_inputs, checked_labels, checked_targets, is_integer
 
 Model = ReLURegressor | ReLUClassifier
 
@@ -262,11 +261,8 @@ def _rows(estimator: Model, X: Any, y: Any, sample_weight: Any) -> _Rows:
     # The rows that are split are arrays: they need no names.
     bare = clone(estimator)
     inputs = checked_inputs(bare, X, reset=True)
-    if isinstance(estimator, ReLURegressor) or y is None:
-        targets = checked_targets(bare, inputs, y)
-    else:
-        targets = column_or_1d(on_host(y))
-        check_consistent_length(inputs, targets)
+    checked = checked_targets if isinstance(estimator, ReLURegressor) else checked_labels
+    targets = checked(bare, inputs, y)
     w = None if sample_weight is None else check_weights(on_host(sample_weight), len(inputs))
     return _Rows(inputs, targets, w)
 
