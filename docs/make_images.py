@@ -1,4 +1,4 @@
-"""Draw the pictures of the README; run it from the root of the repository."""
+"""Draw the pictures of the README and the documentation; run it from the root of the repository."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from anmin import ReLURegressor, alpha_path, datasets
-from anmin.inspection import AlphaPathDisplay, CreaseDisplay
+from anmin import ReLURegressor, alpha_path, datasets, size_path
+from anmin.inspection import AlphaPathDisplay, CreaseDisplay, SizePathDisplay
 
 IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Write docs/images/sdf.png and docs/images/alpha.png; the data of the second need ANMIN_DATA or OpenML."""
+    """Write sdf.png, alpha.png and sizes.png to docs/images; the data of the last two need ANMIN_DATA or OpenML."""
     IMAGES.mkdir(exist_ok=True)
     draw_field()
     draw_path()
+    draw_sizes()
 
 
 def draw_field() -> None:
@@ -37,6 +38,13 @@ def draw_path() -> None:
     data = datasets.load("abalone")
     path = alpha_path(data.X, data.y, n_neurons=32, random_state=0)
     AlphaPathDisplay.from_path(path).figure_.savefig(IMAGES / "alpha.png", dpi=110)
+
+
+def draw_sizes() -> None:
+    """Draw the errors of networks on concrete against their number of neurons."""
+    data = datasets.load("concrete")
+    path = size_path(data.X, data.y, estimator=ReLURegressor(64, relocate=False, random_state=0), random_state=0)
+    SizePathDisplay.from_path(path).figure_.savefig(IMAGES / "sizes.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         While fitting in the main thread, SIGTERM is an interrupt like Ctrl-C.
     callbacks : callable or sequence of callables, optional
         Called as ``callback(record, network)`` after each iteration, with an :class:`anmin.history.Record` and the
-        network in raw units; a true result stops the fit.
+        network in raw units; a true result stops the fit. Where scikit-learn has callbacks of its own (1.9 or newer),
+        ``set_callbacks`` takes those: each iteration is a task of theirs.
     verbose : int, default 0
         1 or more shows a progress bar if the fit takes longer than a second.
     random_state : int, RandomState instance or None, default None
@@ -143,6 +144,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         One record per iteration; its "mse" is in squared units of y.
     status_ : Status
         How the fit ended; ``status_.value`` says it in words.
+    loss_rise_ : float
+        Of a model that comes from :meth:`pruned`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X had column names that are all text.
