@@ -206,6 +206,14 @@ def test_other_losses_are_pruned_by_themselves(loss: str) -> None:
         assert np.mean(y <= pruned.predict(X)) == pytest.approx(0.8, abs=0.05)
 
 
+def test_the_loss_is_that_of_the_last_fit() -> None:
+    X, y = planted(100)
+    model = fitted(X, y, n_neurons=4, loss="huber").set_params(loss="squared").fit(X, y)
+    pruned = model.pruned(3, X, y)
+    assert pruned.loss_rise_ == pytest.approx(pruned.loss_ - model.loss_, rel=1e-6, abs=1e-12)
+    np.testing.assert_array_equal(pruned.network_.A, fitted(X, y, n_neurons=4).pruned(3, X, y).network_.A)
+
+
 @pytest.mark.parametrize("loss", ["log", "squared"])
 @pytest.mark.parametrize("labels", [["no", "yes"], ["a", "b", "c"]], ids=len)
 def test_classifiers_are_pruned(loss: str, labels: list[str]) -> None:

@@ -124,8 +124,9 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
             rows, held_out = self._split(rows, rng)
             given = _Given(rows, held_out, previous, begun, bar, checkpoint, [*self._callbacks(), *reports])
             if wide is not None:
-                fitted = self._pruned_from(wide, given, solver, loss)
+                fitted = self._pruned_from(wide, given, solver)
             elif loss is None:
+                self._fitted_loss = None
                 fitted = self._fitted(given, solver, rng, self.max_iter, self.max_time)
             else:
                 fitted = self._fitted_by(loss, given, solver, rng)
@@ -257,16 +258,14 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
             return _Fitted(scaling, np.ones(rows.n_features), alpha, solution)
         return _Fitted(scaling, before.relevance, alpha, before.solution.followed_by(solution, other_rows=True))
 
-    def _pruned_from(self, wide: BaseReLU, given: _Given, solver: Solver, loss: Loss | None) -> _Fitted:
-        """Cut the network of a fitted estimator down, at its scaling and penalty."""
+    def _pruned_from(self, wide: BaseReLU, given: _Given, solver: Solver) -> _Fitted:
+        """Cut the network of a fitted estimator down, at its scaling, penalty and loss."""
         scaling, rows = wide.scaling_, given.rows
         network = scaling.unfold(wide.network_)
         scaled = scaling.apply(rows, self.dtype)
         # That of the fit, which may have found out its delta.
-        self._fitted_loss = None if loss is None else wide._fitted_loss
-        problem = Problem(
-            scaled, int(self.n_neurons), wide.alpha_, float(self.negative_slope), scaling.y_scale, self._fitted_loss
-        )
+        self._fitted_loss = loss = wide._fitted_loss
+        problem = Problem(scaled, int(self.n_neurons), wide.alpha_, float(self.negative_slope), scaling.y_scale, loss)
         inner = self._local_solver(solver, replace(problem, n_neurons=network.n_neurons))
         conditions = self._conditions(given, scaling, self.max_iter)
         del conditions["start"]
