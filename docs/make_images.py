@@ -1,4 +1,4 @@
-"""Draw the pictures of the README and of the cookbook; run it from the root of the repository."""
+"""Draw the pictures of the README and the documentation; run it from the root of the repository."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from anmin import ReLURegressor, alpha_path, datasets
-from anmin.inspection import AlphaPathDisplay, CreaseDisplay
+from anmin import ReLURegressor, alpha_path, datasets, size_path
+from anmin.inspection import AlphaPathDisplay, CreaseDisplay, SizePathDisplay
 
 DOCS = Path(__file__).parent.resolve()
 IMAGES = DOCS / "images"
 
 
 def main() -> None:
-    """Write docs/images/*.png; the data of alpha.png need ANMIN_DATA or OpenML, and cookbook-cat.png needs Chromium."""
+    """Write docs/images/*.png.
+
+    The data of alpha.png and sizes.png need ANMIN_DATA or OpenML, and cookbook-cat.png needs Chromium.
+    """
     IMAGES.mkdir(exist_ok=True)
     draw_field()
     draw_path()
+    draw_sizes()
     for page in sorted((DOCS / "cookbook").glob("*.md")):
         draw_page(page)
 
@@ -82,6 +86,13 @@ def photograph(page: Path, picture: Path) -> None:
     without_gpu = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
     command = [browser, *flags, *without_gpu, f"--screenshot={picture}", str(page)]
     subprocess.run(command, check=True, capture_output=True)
+
+
+def draw_sizes() -> None:
+    """Draw the errors of networks on concrete against their number of neurons."""
+    data = datasets.load("concrete")
+    path = size_path(data.X, data.y, estimator=ReLURegressor(64, relocate=False, random_state=0), random_state=0)
+    SizePathDisplay.from_path(path).figure_.savefig(IMAGES / "sizes.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 import anmin.inspection
@@ -14,7 +15,7 @@ matplotlib.use("Agg")
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["losses.md"])
+@pytest.mark.parametrize("page", ["losses.md", "model-surgery.md", "scikit-learn.md"])
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -22,12 +23,11 @@ def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.
     assert blocks
     for block in blocks:
         exec(block, names)
+    plt.close("all")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_pictures_run_and_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import matplotlib.pyplot as plt
-
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "pictures.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

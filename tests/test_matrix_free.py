@@ -440,3 +440,17 @@ def test_an_interrupt_keeps_the_best_network(monkeypatch):
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         MatrixFree(**settings)
+
+
+@pytest.mark.parametrize("negative_slope", [0.0, 0.1])
+def test_the_evidence_of_few_weights_is_exact(negative_slope):
+    rng = np.random.default_rng(0)
+    rows = ArrayRows(rng.standard_normal((300, 4)), rng.standard_normal((300, 2)), rng.uniform(0.5, 2.0, 300))
+    A = rng.standard_normal((5, 6))
+    problem = Problem(rows, 6, 1e-2, negative_slope)
+    network = VarPro().begin(problem, A).network
+    sums = rows.statistics(network.A, negative_slope), PatternProducts.at(rows, network.A, negative_slope)
+    exact = joint_inverse(sums[0], network, problem.alpha)
+    found = joint_estimate(sums[1], network, problem.alpha)
+    assert found.effective_parameters == pytest.approx(exact.effective_parameters, rel=1e-8)
+    assert found.log_determinant == pytest.approx(exact.log_determinant, rel=1e-8)

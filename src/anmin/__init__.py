@@ -15,6 +15,7 @@ __all__ = [
     "export",
     "inspection",
     "rows",
+    "size_path",
     "solvers",
 ]
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from anmin.estimators import ReLURegressor
     from anmin.network import ReLUNetwork
     from anmin.path import alpha_path
+    from anmin.sizes import size_path
 
 _HOMES = {
     "ReLUClassifier": "anmin.classifier",
     "ReLURegressor": "anmin.estimators",
     "ReLUNetwork": "anmin.network",
     "alpha_path": "anmin.path",
+    "size_path": "anmin.sizes",
 }
 
 

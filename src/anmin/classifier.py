@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from anmin.devices import device_of, on_host
 from anmin.fitting import BaseReLU, is_here
 from anmin.losses import Logistic, Loss, Softmax
+from anmin.network import ReLUNetwork
+from anmin.reporting import reported, with_callbacks
 from anmin.rows import ArrayRows
 from anmin.rows.arrays import check_weights
 from anmin.rows.parts import RowsInParts
 from anmin.solvers import Solver
-from anmin.validation import checked_inputs
+from anmin.validation import checked_inputs, checked_labels
 
 
 class ReLUClassifier(ClassifierMixin, BaseReLU):
@@ -143,20 +144,25 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         ValueError, TypeError, ImportError
             As :meth:`anmin.ReLURegressor.fit`, and if y has less than two classes, or is no list of classes.
         """
+        return self._fit(X, y, sample_weight)
+
+    @np.errstate(under="ignore")
+    def pruned(self, n_neurons: int, X: Any, y: ArrayLike, sample_weight: Any = None) -> Self:
+        """Return a fitted classifier of fewer neurons: what is left of this network, fitted again.
+
+        As :meth:`anmin.ReLURegressor.pruned`; the classes must be those of the fit.
+        """
+        return self._narrower(n_neurons)._fit(X, y, sample_weight, self)
+
+    @with_callbacks
+    def _fit(self, X: Any, y: Any, sample_weight: Any, wide: ReLUClassifier | None = None) -> Self:
         begun = time.perf_counter()
         self._require("loss", self.loss in ("log", "squared"), 'one of "log" and "squared"')
         solver = self._check_settings(Softmax() if self.loss == "log" else None)
         if isinstance(X, ArrayRows | RowsInParts):
             raise TypeError(f"{type(self).__name__} takes arrays and classes, in memory; got {type(X).__name__}.")
         inputs = checked_inputs(self, X, reset=True)
-        if y is None:
-            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
-        labels = column_or_1d(on_host(y), warn=True)
-        if len(labels) != len(inputs):
-            raise ValueError(
-                f"Found input variables with inconsistent numbers of samples: [{len(inputs)}, {len(labels)}]"
-            )
-        check_classification_targets(labels)
+        labels = checked_labels(self, inputs, y)
         weights = None if sample_weight is None else check_weights(on_host(sample_weight), len(inputs))
         used = labels if weights is None else labels[weights > 0]
         self.classes_ = np.unique(used)
@@ -164,6 +170,8 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes in y; got only one class, {self.classes_[0]!r}."
             )
+        if wide is not None:
+            self._check_pruned(wide)
         if weights is not None:
             inputs, labels, weights = inputs[weights > 0], used, weights[weights > 0]
         if self.class_weight is not None:
@@ -176,10 +184,22 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         rows = ArrayRows(inputs, targets, weights)
         device = device_of(X) if self.device is None else self.device
         names = tuple(map(str, self.classes_[-targets.shape[1] :]))
-        self._fit_rows(rows if is_here(device) else rows.on(device), solver, loss, names, begun)
-        if loss is not None:
-            self.out_activation_ = "softmax" if len(self.classes_) > 2 else "logistic"
+        rows = rows if is_here(device) else rows.on(device)
+        with reported(self, X, y, sample_weight, self._attributes_of) as reports:
+            self._fit_rows(rows, solver, loss, names, begun, reports, wide)
         return self
+
+    def _check_pruned(self, wide: ReLUClassifier) -> None:
+        if self.n_features_in_ != wide.n_features_in_ or not np.array_equal(self.classes_, wide.classes_):
+            raise ValueError(
+                f"The rows must have the {wide.n_features_in_} inputs and the classes of the fit, "
+                f"{wide.classes_.tolist()}; got {self.n_features_in_} inputs and {self.classes_.tolist()}."
+            )
+
+    def _attributes_of(self, network: ReLUNetwork) -> dict[str, Any]:
+        of_classes = "softmax" if len(self.classes_) > 2 else "logistic"
+        shown = "identity" if self.loss == "squared" else of_classes
+        return {**super()._attributes_of(network), "out_activation_": shown}
 
     def decision_function(self, X: Any) -> NDArray:
         """Return the network's outputs: (N,) log odds of the second of two classes, else (N, K).

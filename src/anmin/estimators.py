@@ -18,6 +18,7 @@ from anmin.devices import device_of, on_host
 from anmin.fitting import BaseReLU, is_here
 from anmin.history import History
 from anmin.losses import Huber, Loss, Poisson, Quantile
+from anmin.reporting import reported, with_callbacks
 from anmin.rows import ArrayRows
 from anmin.rows.dask import DaskRows, is_dask, predicted
 from anmin.rows.parts import RowsInParts
@@ -86,7 +87,9 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         the weights afterwards: ``network_`` takes and gives raw units. With ``alpha="auto"`` and "varpro" the inputs
         are then multiplied by ``relevance_``.
     validation_fraction : float in (0, 1), optional
-        Fraction of the rows to hold out, at random; the iterate with the least squared error on them is kept.
+        Fraction of the rows to hold out, at random; the iterate with the least squared error on them is kept. The fit
+        ends early, with ``status_`` HELD_OUT, where that error has not fallen for 200 iterations, and for as many as it
+        took to fall to its least.
     device : None, "cpu", or device or devices of PyTorch, default None
         Where the passes over the rows are made, and large systems factored: "cuda", "cuda:1", or several such names for
         equal shares of the rows (:class:`anmin.rows.TorchRows`). By default in the threads of this process, or where X
@@ -106,7 +109,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         While fitting in the main thread, SIGTERM is an interrupt like Ctrl-C.
     callbacks : callable or sequence of callables, optional
         Called as ``callback(record, network)`` after each iteration, with an :class:`anmin.history.Record` and the
-        network in raw units; a true result stops the fit.
+        network in raw units; a true result stops the fit. Where scikit-learn has callbacks of its own (1.9 or newer),
+        ``set_callbacks`` takes those: each iteration is a task of theirs.
     verbose : int, default 0
         1 or more shows a progress bar if the fit takes longer than a second.
     random_state : int, RandomState instance or None, default None
@@ -146,6 +150,8 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         One record per iteration; its "mse" is in squared units of y.
     status_ : Status
         How the fit ended; ``status_.value`` says it in words.
+    loss_rise_ : float
+        Of a model that comes from :meth:`pruned`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X had column names that are all text.
@@ -240,19 +246,64 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         ImportError
             If a device needs PyTorch, or rows need Dask, which is not installed.
         """
+        return self._fit(X, y, sample_weight)
+
+    @with_callbacks
+    def _fit(self, X: Any, y: Any, sample_weight: Any, wide: ReLURegressor | None = None) -> Self:
         begun = time.perf_counter()
         loss = self._loss()
         solver = self._check_settings(loss)
-        rows, y_is_1d = self._rows(X, y, sample_weight)
+        rows, self._y_is_1d = self._rows(X, y, sample_weight)
         if loss is not None:
             self._check_rows(rows)
+        if wide is not None:
+            self._check_pruned(rows, wide)
         if isinstance(rows, RowsInParts):
             output_names = None if rows.column_names is None else rows.column_names[1]
         else:
             output_names = column_names(y)
-        self._fit_rows(rows, solver, loss, output_names, begun)
-        self._y_is_1d = y_is_1d
+        with reported(self, X, y, sample_weight, self._attributes_of) as reports:
+            self._fit_rows(rows, solver, loss, output_names, begun, reports, wide)
         return self
+
+    @np.errstate(under="ignore")
+    def pruned(self, n_neurons: int, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Return a fitted estimator of fewer neurons: what is left of this network, fitted again.
+
+        The neurons without which the loss rises least go, 6 % at a time, with steps of variable projection in between
+        (:mod:`anmin.search.pruning`), and what is left is fitted until its loss settles. Scaling, relevances and the
+        penalty stay. It takes a small part of the time of a fit to that width, and comes out about as good (see
+        docs/model-surgery.md). This estimator stays as it is.
+
+        Parameters
+        ----------
+        n_neurons : int
+            From 1 to the number there are.
+        X, y, sample_weight
+            The rows to fit to, as for :meth:`fit`; rows of files or of Dask must be a sample that is in memory.
+
+        Returns
+        -------
+        ReLURegressor
+            With the settings of this one, and ``loss_rise_``: by how much its loss exceeds that of the network it was
+            made from, on these rows.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`fit`, and if there are not so many neurons, or the rows have other columns than those of the
+            fit.
+        KeyboardInterrupt
+            If interrupted before the width is reached; after that as for :meth:`fit`.
+        """
+        return self._narrower(n_neurons)._fit(X, y, sample_weight, self)
+
+    def _check_pruned(self, rows: ArrayRows | RowsInParts, wide: ReLURegressor) -> None:
+        if isinstance(rows, RowsInParts):
+            raise ValueError("Pruning needs rows in memory; give it a sample of these rows.")
+        shape, own = (rows.n_features, rows.n_outputs), (wide.n_features_in_, wide.n_outputs_)
+        if shape != own:
+            raise ValueError(f"The rows must have the {own[0]} inputs and {own[1]} outputs of the fit; got {shape}.")
 
     @available_if(_by_squares)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
 from anmin.devices import checked_devices
@@ -26,10 +27,12 @@ from anmin.interrupts import termination_interrupts
 from anmin.losses import Huber, Loss
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
+from anmin.reporting import CallbackSupportMixin
 from anmin.rows import ArrayRows, Scaling
 from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
-from anmin.search.reweighted import Reweighted, local_solver
+from anmin.search.pruning import pruned_solution
+from anmin.search.reweighted import Reweighted, local_solver, loss_of
 from anmin.search.sampling import check_final, fitted_to_all, sampled
 from anmin.selection import Choice, choose_alpha, solve_chosen
 from anmin.solvers import SOLVERS, MatrixFree, Problem, Solution, Solver, VarPro
@@ -67,9 +70,10 @@ class _Given(NamedTuple):
     begun: float
     bar: ProgressBar | None
     checkpoint: Checkpoint | None
+    callbacks: list[Callable]
 
 
-class BaseReLU(BaseEstimator):
+class BaseReLU(CallbackSupportMixin, BaseEstimator):
     """An estimator whose network is solved for; its settings are those of :class:`anmin.ReLURegressor`."""
 
     n_neurons: int
@@ -91,6 +95,8 @@ class BaseReLU(BaseEstimator):
     verbose: int
     random_state: Any
 
+    _fitted_loss: Loss | None = None
+
     def _fit_rows(
         self,
         rows: ArrayRows | RowsInParts,
@@ -98,8 +104,13 @@ class BaseReLU(BaseEstimator):
         loss: Loss | None,
         output_names: tuple[str, ...] | None,
         begun: float,
+        reports: Sequence[Callable] = (),
+        wide: BaseReLU | None = None,
     ) -> None:
-        """Fit the network to checked rows, by the squared error or another loss, and set the fitted attributes."""
+        """Fit the network to checked rows, by the squared error or another loss, and set the fitted attributes.
+
+        It is what is left of the network of ``wide`` where that is given.
+        """
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         previous = self._previous_network(rows)
         asked, *chosen_before = getattr(self, "_chosen", (None,))
@@ -114,9 +125,13 @@ class BaseReLU(BaseEstimator):
             bar = stack.enter_context(self._progress_bar(solver)) if self.verbose else None
             rng = np.random.default_rng(seed)
             rows, held_out = self._split(rows, rng)
-            given = _Given(rows, held_out, previous, chosen, begun, bar, checkpoint)
+            told = [*self._callbacks(), *reports]
+            given = _Given(rows, held_out, previous, chosen, begun, bar, checkpoint, told)
             self.__dict__.pop("_chosen", None)
-            if loss is None:
+            if wide is not None:
+                fitted = self._pruned_from(wide, given, solver)
+            elif loss is None:
+                self._fitted_loss = None
                 fitted = self._fitted(given, solver, rng, self.max_iter, self.max_time)
             else:
                 fitted = self._fitted_by(loss, given, solver, rng)
@@ -170,7 +185,7 @@ class BaseReLU(BaseEstimator):
             whole = replace(whole, rows=scaling.apply(rows, self.dtype))
             problem = sampled(whole)
         share = _SHARE_OF_SAMPLE if by_sample else 1.0
-        common: dict[str, Any] = {"callbacks": self._called(scaling, bar), "begun": begun, "checkpoint": checkpoint}
+        common: dict[str, Any] = {"callbacks": self._called(scaling, given), "begun": begun, "checkpoint": checkpoint}
         conditions = common | self._conditions(given, scaling, max_iter)
         conditions["max_time"] = None if max_time is None else share * max_time
         if choice is not None and isinstance(solver, Recombining):
@@ -219,9 +234,7 @@ class BaseReLU(BaseEstimator):
         if stopped is not None:
             # The loss is found out, and no more. A checkpoint is to go on with the first part.
             checkpoint, max_time = None, 0.0
-        inner = solver.inner if isinstance(solver, Recombining) else solver
-        if not isinstance(inner, VarPro | MatrixFree) or self.solver == "auto":
-            inner = local_solver(problem)
+        inner = self._local_solver(solver, problem)
         if isinstance(loss, Huber):
             robust = problem if alpha is None else replace(problem, alpha=alpha)
             if checkpoint is not None and "loss" in checkpoint.decided:
@@ -234,6 +247,7 @@ class BaseReLU(BaseEstimator):
                     checkpoint = None
                 if cut is Status.INTERRUPTED:
                     stopped, max_time = cut, 0.0
+        self._fitted_loss = loss
         problem = replace(problem, loss=loss)
         alpha, solution, decided = fit_by_loss(
             problem,
@@ -244,7 +258,7 @@ class BaseReLU(BaseEstimator):
             start=start,
             max_time=max_time,
             begun=given.begun,
-            callbacks=self._called(scaling, given.bar),
+            callbacks=self._called(scaling, given),
             checkpoint=checkpoint,
             **conditions,
         )
@@ -256,6 +270,49 @@ class BaseReLU(BaseEstimator):
             return _Fitted(scaling, np.ones(rows.n_features), alpha, solution)
         return _Fitted(scaling, before.relevance, alpha, before.solution.followed_by(solution, other_rows=True))
 
+    def _pruned_from(self, wide: BaseReLU, given: _Given, solver: Solver) -> _Fitted:
+        """Cut the network of a fitted estimator down, at its scaling, penalty and loss."""
+        scaling, rows = wide.scaling_, given.rows
+        network = scaling.unfold(wide.network_)
+        scaled = scaling.apply(rows, self.dtype)
+        # That of the fit, which may have found out its delta.
+        self._fitted_loss = loss = wide._fitted_loss
+        problem = Problem(scaled, int(self.n_neurons), wide.alpha_, float(self.negative_slope), scaling.y_scale, loss)
+        inner = self._local_solver(solver, replace(problem, n_neurons=network.n_neurons))
+        conditions = self._conditions(given, scaling, self.max_iter)
+        del conditions["start"]
+        solution = pruned_solution(
+            problem,
+            network,
+            inner if loss is None else Reweighted(inner),
+            max_time=self.max_time,
+            begun=given.begun,
+            callbacks=self._called(scaling, given),
+            **conditions,
+        )
+        if loss is None:
+            sums = scaled.output_statistics(network.A, network.negative_slope)
+            before = sums.loss(network.A, network.B, network.b0, wide.alpha_)
+        else:
+            before = loss_of(problem, network)
+        self.loss_rise_ = solution.loss - before
+        return _Fitted(scaling, wide.relevance_, wide.alpha_, solution)
+
+    def _local_solver(self, solver: Solver, problem: Problem) -> LevenbergMarquardt:
+        """Return the solver for steps outside of a search."""
+        inner = solver.inner if isinstance(solver, Recombining) else solver
+        if isinstance(inner, VarPro | MatrixFree) and self.solver != "auto":
+            return inner
+        return local_solver(problem)
+
+    def _narrower(self, n_neurons: Any) -> Self:
+        """Return an unfitted estimator of fewer neurons, for what is left of this one's network."""
+        check_is_fitted(self)
+        most = self.network_.n_neurons
+        if not is_integer(n_neurons, 1) or n_neurons > most:
+            raise ValueError(f"n_neurons must be an integer from 1 to {most}, those of the model; got {n_neurons!r}.")
+        return clone(self).set_params(n_neurons=int(n_neurons), checkpoint=None, warm_start=False)
+
     def _conditions(self, given: _Given, scaling: Scaling, max_iter: int | None) -> dict[str, Any]:
         return {
             "start": None if given.previous is None else scaling.unfold(given.previous),
@@ -264,10 +321,10 @@ class BaseReLU(BaseEstimator):
             "validation": None if given.held_out is None else scaling.apply(given.held_out, self.dtype),
         }
 
-    def _called(self, scaling: Scaling, bar: ProgressBar | None) -> list[Callable]:
+    def _called(self, scaling: Scaling, given: _Given) -> list[Callable]:
         """Return what is called after each iteration, with networks in the coordinates of the scaling."""
-        callbacks = [_in_raw_units(callback, scaling) for callback in self._callbacks()]
-        return callbacks if bar is None else [*callbacks, bar]
+        callbacks = [_in_raw_units(callback, scaling) for callback in given.callbacks]
+        return callbacks if given.bar is None else [*callbacks, given.bar]
 
     def _choice(
         self,
@@ -296,12 +353,18 @@ class BaseReLU(BaseEstimator):
         return "relu" if self.negative_slope == 0 else "leaky_relu"
 
     def _set_fitted(self, network: ReLUNetwork) -> None:
-        self.network_ = network
-        self.coefs_ = [network.A[1:], network.B]
-        self.intercepts_ = [network.A[0], network.b0]
-        self.n_layers_ = 3
-        self.n_outputs_ = network.n_outputs
-        self.out_activation_ = "identity"
+        self.__dict__.update(self._attributes_of(network))
+
+    def _attributes_of(self, network: ReLUNetwork) -> dict[str, Any]:
+        """Return the fitted attributes that are a network's, with which the estimator predicts by it."""
+        return {
+            "network_": network,
+            "coefs_": [network.A[1:], network.B],
+            "intercepts_": [network.A[0], network.b0],
+            "n_layers_": 3,
+            "n_outputs_": network.n_outputs,
+            "out_activation_": "identity",
+        }
 
     def _check_settings(self, loss: Loss | None) -> Solver:
         """Return the solver, or raise ValueError or TypeError for the first parameter that is not as documented."""

@@ -29,6 +29,10 @@ class Status(Enum):
         "The fit was interrupted; the best network so far was kept. Its checkpoint, or warm_start=True, goes on."
     )
     STOPPED = "A callback asked to stop; the best network until then was kept."
+    HELD_OUT = (
+        "The error on the held-out rows had long not fallen; the network with the least was kept. Without "
+        "validation_fraction the fit goes on until the loss settles."
+    )
     ROWS_LOST = (
         "The rows could not be read to the end; the best network so far, of a sample or of all rows, was kept. "
         "Fit again when they can be read."

@@ -29,6 +29,7 @@ from anmin.validation import checked_inputs, checked_targets
 _EPS = np.finfo(np.float64).eps
 _BLOCK_BYTES = 2**23  # of the Jacobian of a block of rows
 _WEIGHTS_PROBED = 10_000  # over all probes, of which there is at least one
+_FEW_WEIGHTS = 300
 _MOST_STEPS = 100  # of the Lanczos process for each probe
 _SETTLED = 2e-2  # relative change over ten steps
 _DETERMINED = 1e-10  # 1 − leverage below which a row alone determines its fit, to rounding
@@ -111,6 +112,7 @@ def joint_estimate(products: PatternProducts, network: ReLUNetwork, alpha: float
     steps, at most for 100 (Bai, Fahey & Golub, Some large-scale matrix computation problems, 1996; Ubaru, Chen & Saad,
     Fast estimation of tr(f(A)) via stochastic Lanczos quadrature, 2017). The estimates stray by some percent where γ is
     some hundreds, and by less where it is more. Eigenvalues that the process does not tell from alpha make γ too large.
+    Where the weights are so few that H itself takes fewer products, both are exact.
 
     Raises
     ------
@@ -129,6 +131,10 @@ def joint_estimate(products: PatternProducts, network: ReLUNetwork, alpha: float
         return np.concatenate([products.backward(T, B, E, A).ravel(), (overlap + n * (K @ E)).ravel()]) / n
 
     rng, size = np.random.default_rng(0), p * h + (h + 1) * c
+    if size <= _FEW_WEIGHTS:
+        H = np.array([multiply(unit) for unit in np.eye(size)])
+        values = np.maximum(np.linalg.eigvalsh((H + H.T) / 2), 0.0)
+        return Estimate(float(np.sum(values / (values + alpha))), float(np.sum(np.log1p(values / alpha))))
     probes = -(-_WEIGHTS_PROBED // size)
     found = [_quadrature(multiply, rng.choice([-1.0, 1.0], size), alpha) for _ in range(probes)]
     effective, log_determinant = np.mean(found, axis=0)

@@ -178,17 +178,56 @@ class ReLUNetwork:
                 first[j] = before[gaps.argmin()]
         return first
 
-    def pruned(self) -> ReLUNetwork:
-        """Return the same function without the neurons that do nothing.
+    def pruned(self, n_neurons: int | None = None, X: ArrayLike | None = None) -> ReLUNetwork:
+        """Return the network without the neurons that do nothing, and with no more than ``n_neurons`` if that is given.
 
-        Neurons with a_j = 0 or b_j = 0 go; those without input weights are constants and go into b0.
+        Neurons with a_j = 0 or b_j = 0 go; those without input weights are constants and go into b0. That keeps the
+        function. Then, one after another, go those without which the predictions on rows X (N, d) change least when
+        the output weights and biases of the others make up for them, which they do exactly, by least squares
+        (:func:`anmin.elimination.eliminated`). The hidden weights of the others stay. Where there are targets,
+        :meth:`anmin.ReLURegressor.pruned` is better, which fits both layers to them.
+
+        Raises
+        ------
+        ValueError
+            If ``n_neurons`` is not an integer of at least 1, or comes without rows.
         """
         acts = np.any(self.B != 0, axis=1)
         varies = np.any(self.A[1:] != 0, axis=0)
         constant = acts & ~varies
         b0 = self.b0 + activation(self.A[0, constant], self.negative_slope) @ self.B[constant]
         kept = acts & varies
-        return replace(self, A=self.A[:, kept], B=self.B[kept], b0=b0)
+        network = replace(self, A=self.A[:, kept], B=self.B[kept], b0=b0)
+        if n_neurons is None:
+            return network
+        whole = isinstance(n_neurons, int | np.integer) and not isinstance(n_neurons, bool)
+        if not whole or n_neurons < 1:
+            raise ValueError(f"n_neurons must be an integer of at least 1; got {n_neurons!r}.")
+        if X is None:
+            raise ValueError(
+                "Which neurons are of least use depends on the inputs: give rows of them, as in pruned(16, X)."
+            )
+        return network._without_least_useful(network.n_neurons - int(n_neurons), network._inputs(X))
+
+    def _without_least_useful(self, count: int, X: NDArray) -> ReLUNetwork:
+        if count <= 0:
+            return self
+        if not len(X):
+            raise ValueError(f"X must have at least one row; got {X.shape}.")
+        from anmin.elimination import eliminated
+
+        K = np.zeros((self.n_neurons + 1, self.n_neurons + 1))
+        for _, Z in self._preactivations(X):
+            S1 = np.column_stack([activation(Z, self.negative_slope), np.ones(len(Z))])
+            K += S1.T @ S1 / len(X)
+        # Neurons of outputs of like size, so that none counts as dead because its weights are small.
+        size = np.sqrt(np.diagonal(K))
+        size = np.where(size > 0, size, 1.0)
+        theta = np.vstack([self.B, self.b0]) * size[:, None]
+        gone, theta = eliminated(K / np.outer(size, size), theta, count)
+        kept = np.setdiff1d(np.arange(self.n_neurons), gone)
+        theta = theta / size[np.r_[kept, self.n_neurons]][:, None]
+        return replace(self, A=self.A[:, kept], B=theta[:-1], b0=theta[-1])
 
     def quantised(
         self, kind: Literal["int8", "float16"], X: ArrayLike | None = None, ranges: ArrayLike | None = None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
 from anmin.devices import on_host
 
@@ -63,10 +64,7 @@ def checked_targets(estimator: BaseEstimator, X: NDArray, y: ArrayLike | None) -
     ValueError, TypeError
         If y is missing, has text, NaN, infinity, no column or another number of rows.
     """
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
-        )
+    _check_given(estimator, y)
     names = column_names(y)
     try:
         values: NDArray = check_array(
@@ -79,9 +77,48 @@ def checked_targets(estimator: BaseEstimator, X: NDArray, y: ArrayLike | None) -
     return values
 
 
+def checked_labels(estimator: BaseEstimator, X: NDArray, y: Any) -> NDArray:
+    """Return y as an array (N,) of classes: text, booleans or numbers, one for each row of X.
+
+    Raises
+    ------
+    ValueError
+        If y is missing, or has missing values, more than one column, another number of rows, or no classes.
+    """
+    _check_given(estimator, y)
+    labels: NDArray = column_or_1d(on_host(y), warn=True)
+    check_consistent_length(X, labels)
+    if labels.dtype.kind == "f":
+        missing = int(np.count_nonzero(~np.isfinite(labels)))
+    else:
+        missing = sum(map(_is_missing, labels)) if labels.dtype.kind == "O" else 0
+    if missing:
+        raise ValueError(
+            f"Input y contains NaN, infinity or missing values: {missing} of {len(labels)} rows have no class. "
+            f"Remove these rows."
+        )
+    check_classification_targets(labels)
+    return labels
+
+
+def _check_given(estimator: BaseEstimator, y: Any) -> None:
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
+        )
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA is neither equal to itself nor not
+        return True
+
+
 def column_names(table: Any) -> tuple[str, ...] | None:
     """Return the names of the columns of a data frame or series, if they are all text."""
-    columns = getattr(table, "columns", None)
+    of_arrow = getattr(table, "column_names", None)  # whose columns are arrays
+    columns = of_arrow if isinstance(of_arrow, list) else getattr(table, "columns", None)
     names: list[Any] = [getattr(table, "name", None)] if columns is None else list(columns)
     return tuple(names) if names and all(isinstance(name, str) for name in names) else None
 

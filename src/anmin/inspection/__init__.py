@@ -16,6 +16,7 @@ from anmin.inspection.patterns import PatternDisplay
 from anmin.inspection.report import write_report
 from anmin.inspection.residuals import ResidualsDisplay
 from anmin.inspection.scores import Scores
+from anmin.inspection.size_path import SizePathDisplay
 
 __all__ = [
     "AlphaPathDisplay",
@@ -32,6 +33,7 @@ __all__ = [
     "PatternDisplay",
     "ResidualsDisplay",
     "Scores",
+    "SizePathDisplay",
     "write_model_report",
     "write_report",
 ]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from anmin.network import ReLUNetwork
 from anmin.search.flips import without_linear_part
 from anmin.search.initialisation import DEAR, iteration_cost, rows_are_few, starting_weights
-from anmin.search.relocation import least_useful, promising
+from anmin.search.pruning import LEAST_DAMPING, SHARE, STEPS, count_to_go, narrowed
+from anmin.search.relocation import promising
 from anmin.solvers.hybrid import Hybrid
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt, VarProState
 from anmin.solvers.problem import Problem, State
@@ -134,11 +135,11 @@ class Recombining:
     parents: int = 4
     parent_steps: int = 30
     joined_steps: int = 6
-    pruned_steps: int = 2
+    pruned_steps: int = STEPS
     child_steps: int = 15
-    pruned_share: float = 0.06
+    pruned_share: float = SHARE
     stall: float = 3e-3
-    least_damping: float = 1e-3
+    least_damping: float = LEAST_DAMPING
     sample_rows: int = 5000
     sampled_children: int = 16
     worthwhile: float = 2e-3
@@ -215,19 +216,14 @@ class Recombining:
     def _pruned(self, problem: Problem, width: int, state: RecombiningState) -> RecombiningState:
         assert state.work is not None
         network = state.work.network
-        count = min(network.n_neurons - width, max(1, round(self.pruned_share * network.n_neurons)))
-        statistics = state.work.statistics
+        count = count_to_go(network.n_neurons, width, self.pruned_share)
         if state.turning:
             rng = np.random.default_rng([state.seed, 2, state.made])
-            A = without_linear_part(network, statistics.active, problem.rows.n_rows, rng)
+            A = without_linear_part(network, state.work.statistics.active, problem.rows.n_rows, rng)
             if width <= A.shape[1] < network.n_neurons:
                 work = self.inner.begin(replace(problem, n_neurons=A.shape[1]), A)
                 return replace(state, work=work, phase="pruned", steps=self.joined_steps, turning=False)
-        gone = least_useful(network, statistics.output(network.A), problem.alpha, count)
-        kept = np.setdiff1d(np.arange(network.n_neurons), gone)
-        damping = max(state.work.damping, self.least_damping)
-        narrower = replace(problem, n_neurons=len(kept))
-        work = self.inner.at(narrower, network.A[:, kept], statistics.of_neurons(kept), damping)
+        work = narrowed(problem, self.inner, state.work, count, self.least_damping)
         return replace(state, work=work, phase="pruned", steps=self.pruned_steps)
 
     def _finished(self, problem: Problem, state: RecombiningState) -> RecombiningState:

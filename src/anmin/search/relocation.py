@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import inv
 
+from anmin.elimination import eliminated, inverse_of
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.search.initialisation import draw
@@ -19,23 +19,12 @@ _MOST_CORRELATED = 0.95  # of the outputs of two neurons placed together
 def least_useful(network: ReLUNetwork, output: OutputStatistics, alpha: float, count: int) -> NDArray:
     """Return the numbers of ``count`` neurons, each of least use once those before it are gone.
 
-    Taking neuron j away, with the best output layer for the others, raises the loss by Σ_k B_jk²/(K⁻¹)_jj, with K of
-    :func:`anmin.solvers.systems.output_system`; then K⁻¹ and the output layer follow by elimination.
-    ``output`` are the sums at the network's hidden weights, whose output layer must be the best one.
+    A neuron is of as much use as the loss rises without it, with the best output layer for the others
+    (:func:`anmin.elimination.eliminated`). ``output`` are the sums at the network's hidden weights, whose output layer
+    must be the best one.
     """
     K, _ = output_system(output, alpha)
-    inverse, theta = _inverse(K), np.vstack([network.B, network.b0])
-    left = np.arange(network.n_neurons)
-    gone = []
-    for _ in range(count):
-        cost = np.sum(theta[left] ** 2, axis=1) / np.diagonal(inverse)[left]
-        j = left[np.argmin(cost)]
-        gone.append(j)
-        left = left[left != j]
-        column = inverse[:, j] / inverse[j, j]
-        theta = theta - np.outer(column, theta[j])
-        inverse = inverse - np.outer(column, inverse[j])
-    return np.array(gone, dtype=int)
+    return eliminated(K, np.vstack([network.B, network.b0]), count)[0]
 
 
 def promising(
@@ -114,7 +103,7 @@ def candidate_gains(rows: ArrayRows, network: ReLUNetwork, V: NDArray, alpha: fl
     theta = np.vstack([network.B, network.b0])
     cross = K[np.ix_(new, old)]
     square = np.diagonal(K)[new]
-    left = square - np.einsum("ij,ij->i", cross @ _inverse(K[np.ix_(old, old)]), cross)
+    left = square - np.einsum("ij,ij->i", cross @ inverse_of(K[np.ix_(old, old)]), cross)
     correlation = right[new] - cross @ theta
     gains = np.sum(correlation**2, axis=1) / np.maximum(left, 1e-9 * square + 1e-300)
     norms = np.sqrt(np.maximum(square, 1e-300))
@@ -131,8 +120,3 @@ def _leading(residuals: NDArray, most: int = 8) -> NDArray:
 
 def _unit(V: NDArray) -> NDArray:
     return V / np.maximum(np.linalg.norm(V, axis=0), 1e-300)
-
-
-def _inverse(K: NDArray) -> NDArray:
-    # With alpha = 0 the matrix may be singular; a relative 1e-12 on its diagonal makes no difference otherwise.
-    return inv(K + 1e-12 * np.trace(K) / len(K) * np.eye(len(K)))

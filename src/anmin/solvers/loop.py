@@ -22,7 +22,9 @@ from anmin.solvers.problem import TOO_LARGE, PatternSums, Problem, Solver, State
 from anmin.statistics import OutputStatistics
 
 Callback = Callable[[Record, ReLUNetwork], bool | None]
-_OVER = {Status.CONVERGED, Status.NOT_FINITE}  # whatever limits another run may have
+_OVER = {Status.CONVERGED, Status.HELD_OUT, Status.NOT_FINITE}  # whatever limits another run may have
+#: Iterations without a lower error on held-out rows that end a solve, at least; more if the least took more to find.
+PATIENCE = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +170,8 @@ def solve(
     max_time : float, optional
         Seconds after which no further iteration begins.
     validation : ArrayRows, optional
-        Held-out rows, in the problem's coordinates, to choose the best iterate by.
+        Held-out rows, in the problem's coordinates, to choose the best iterate by. The solve ends where their error
+        has not fallen for :data:`PATIENCE` iterations, and for as many as it took to fall to its least.
     callbacks : sequence of callables
         Each is called as ``callback(record, network)`` after every iterate, in the problem's coordinates; a true
         result stops the solve.
@@ -289,6 +292,10 @@ def _run(
             stopped = _call(callbacks, state)
             if at.settled:
                 status = Status.CONVERGED
+                break
+            least = at.best.record.iteration
+            if validation is not None and iteration - least > max(PATIENCE, least):
+                status = Status.HELD_OUT
                 break
             if checkpoint is not None and checkpoint.is_due:
                 checkpoint.keep(reached(Status.INTERRUPTED))
