@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -58,6 +59,9 @@ class _Fitted(NamedTuple):
     relevance: NDArray
     alpha: float
     solution: Solution
+
+
+_BETWEEN = ("anmin", "contextlib", "sklearn")  # packages between a fit and the line of the user that called it
 
 
 class _Given(NamedTuple):
@@ -153,8 +157,7 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         self.status_ = solution.status
         self._sums = solution.sums
         if solution.status in _WORTH_A_WARNING:
-            # To the line that called fit, which lies behind a frame of np.errstate.
-            warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=4)
+            warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=_level_of_caller())
 
     def _fitted(
         self, given: _Given, solver: Solver, rng: np.random.Generator, max_iter: int | None, max_time: float | None
@@ -464,6 +467,14 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
 def is_here(device: Any) -> bool:
     """Return whether the passes are to be made in this process."""
     return device is None or str(device) == "cpu"
+
+
+def _level_of_caller() -> int:
+    """Return the ``stacklevel`` of a warning to the line that called fit, behind decorators and meta-estimators."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _can_be_written(place: Any) -> bool:
