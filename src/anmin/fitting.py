@@ -61,7 +61,7 @@ class _Fitted(NamedTuple):
     solution: Solution
 
 
-_BETWEEN = ("anmin", "contextlib", "sklearn")  # packages between a fit and the line of the user that called it
+_BETWEEN = ("anmin", "contextlib", "numpy", "sklearn")  # packages between a fit and the line of the user that called it
 
 
 class _Given(NamedTuple):
