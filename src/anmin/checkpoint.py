@@ -53,7 +53,19 @@ _FORMAT = "anmin.checkpoint"
 CLASSES = (
     *(Anmin, AltMin, RelaxedDescent, VarPro, MatrixFree, Hybrid, Recombining, Reweighted),
     *(Quantile, Huber, Poisson, Logistic, Softmax),
-    *(State, VarProState, RelaxedState, RecombiningState, ReweightedState, Activity, Member, Kept, Kronecker, Blocks, Nystrom),
+    *(
+        State,
+        VarProState,
+        RelaxedState,
+        RecombiningState,
+        ReweightedState,
+        Activity,
+        Member,
+        Kept,
+        Kronecker,
+        Blocks,
+        Nystrom,
+    ),
     *(PatternStatistics, OutputStatistics, PatternProducts, TorchProducts, Pattern, Found),
     *(ReLUNetwork, Record, History, Status, Solution, Progress, Choice),
 )

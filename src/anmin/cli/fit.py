@@ -40,7 +40,9 @@ def fit(
     report: Annotated[
         Path | None, typer.Option("--report", help="Report to write: one HTML page.", show_default=False)
     ] = None,
-    solver: Annotated[str, typer.Option("--solver", help="auto, anmin, varpro, matrix_free or altmin.")] = "auto",
+    solver: Annotated[
+        str, typer.Option("--solver", help="auto, anmin, varpro, matrix_free, altmin or relaxed.")
+    ] = "auto",
     alpha: Annotated[str, typer.Option("--alpha", help="Penalty of the weights: a number, or auto.")] = "auto",
     max_iter: Annotated[
         int | None,
