@@ -329,7 +329,7 @@ def test_what_has_no_influence_is_refused():
         influence(ReLURegressor(3, validation_fraction=0.2, random_state=0).fit(X, y), X, y)
     for solver in ("altmin", "relaxed", RelaxedDescent(relaxation=False)):
         model = ReLURegressor(3, solver=solver, standardize=False, random_state=0).fit(X, y - min(y.min(), 0))
-        with pytest.raises(ValueError, match="altmin|relaxed|RelaxedDescent"):
+        with pytest.raises(ValueError, match=r"altmin|relaxed|RelaxedDescent"):
             influence(model, X, y)
     model = ReLURegressor(3, alpha=1e-2, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="y and sample_weight must be None"):

@@ -134,11 +134,11 @@ def test_one_neuron_of_few_rows_is_always_fitted():
 
 
 @pytest.mark.parametrize(
-    ("n", "m", "least", "most_plain"), [(10, 1, 5, 1), (20, 1, 4, 2), (100, 1, 5, 5), (10, 3, 5, 4), (20, 3, 5, 4)]
+    ("n", "m", "least", "most_plain"), [(10, 1, 5, 1), (20, 1, 5, 2), (100, 1, 5, 5), (10, 3, 5, 4), (20, 3, 5, 4)]
 )
 def test_it_fits_at_least_as_often_as_plain_descent(n, m, least, most_plain):
-    step_size = 0.1 if m == 1 else 0.08
-    relaxed, plain = (zero_losses(n, m, relaxation, 5, 1000, step_size) for relaxation in (True, False))
+    step_size = 0.1 if m == 1 else 0.16
+    relaxed, plain = (zero_losses(n, m, relaxation, 5, 2000, step_size) for relaxation in (True, False))
     assert relaxed >= least
     assert plain <= min(relaxed, most_plain)
 
