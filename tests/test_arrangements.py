@@ -107,6 +107,15 @@ def test_patterns_by_brute_force_on_a_grid_of_points():
     assert as_set(all_patterns(X)) == found
 
 
+@pytest.mark.parametrize(("inputs", "count"), [(2, 14), (3, 104), (4, 1882)])
+def test_threshold_functions_of_boolean_inputs_are_as_many_as_is_known(inputs, count):
+    """The corners of a cube, where very many hyperplanes meet in one line (OEIS A000609)."""
+    X = np.array([(1.0, *corner) for corner in product((0.0, 1.0), repeat=inputs)])
+    patterns = all_patterns(X)
+    assert len(as_set(patterns)) == count
+    assert_inside(X, patterns)
+
+
 def test_random_vectors_meet_no_other_patterns():
     rng = np.random.default_rng(0)
     X = np.column_stack([np.ones(8), rng.integers(-1, 2, (8, 2)), np.zeros(8)])

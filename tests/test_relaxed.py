@@ -8,7 +8,7 @@ import pytest
 from anmin import ReLURegressor
 from anmin.history import Status
 from anmin.network import ReLUNetwork
-from anmin.rows import ArrayRows
+from anmin.rows import ArrayRows, NpyRows
 from anmin.rows.products import PatternProducts
 from anmin.solvers import Problem, RelaxedDescent, solve
 from anmin.solvers.relaxed import descent_gradient, relaxed_loss
@@ -177,6 +177,27 @@ def test_through_the_estimator_and_what_is_refused():
     assert ended.status_ is Status.NOT_FINITE
     plain = ReLURegressor(solver=RelaxedDescent(relaxation=False), **settings).fit(X, y - y.mean())
     assert plain.status_ in (Status.CONVERGED, Status.SCHEDULE_DONE)
+
+
+@pytest.mark.parametrize("d", [4, 30])
+def test_float32_rows_are_those_of_float64(d):
+    problem = planted(40, 2, 1, d=d)
+    X, Y = problem.rows.X.astype(np.float32), problem.rows.Y.astype(np.float32)
+
+    def weights(kind):
+        rows = Problem(ArrayRows(X.astype(kind), Y.astype(kind)), 2, 1e-3)
+        return solve(rows, RelaxedDescent(), max_iter=20, rng=np.random.default_rng(0)).network.A
+
+    np.testing.assert_allclose(weights(np.float32), weights(np.float64), rtol=1e-9, atol=1e-12)
+
+
+def test_rows_in_parts_are_refused(tmp_path):
+    rows = planted(10, 1, 0).rows
+    np.save(tmp_path / "X.npy", rows.X)
+    np.save(tmp_path / "y.npy", rows.Y)
+    problem = Problem(NpyRows(tmp_path / "X.npy", tmp_path / "y.npy"), 1, 0.0)
+    with pytest.raises(ValueError, match="must be in memory; got rows in parts"):
+        solve(problem, RelaxedDescent())
 
 
 @pytest.mark.parametrize("options", [{"step_size": 0.0}, {"step_size": -1}, {"step_size": True}, {"relaxation": 1}])
