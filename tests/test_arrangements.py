@@ -188,6 +188,9 @@ def test_too_many_patterns_are_refused_before_any_work(monkeypatch):
         all_patterns(X)
     with pytest.raises(ValueError, match="limit is 7"):
         all_patterns(BLOG_POINTS, most=7)
+    many = np.column_stack([np.ones(400_000), np.arange(400_000.0)])
+    with pytest.raises(ValueError, match=r"800,000 patterns on 400,000 rows would take 40 GB"):
+        all_patterns(many)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from anmin.validation import is_integer
 _TOL = 1e-9  # sine of the angle below which a vector counts as lying on a hyperplane
 _LEAST_MARGIN = 1e-8  # of a linear program's vector, to be told from rounding
 _RANK_TOL = 1e-12  # of the largest singular value
-_MOST = 1_000_000
+_MOST, _MOST_BYTES = 1_000_000, 2_000_000_000
 _BLOCK_ENTRIES = 2**22
 Method = Literal["rays", "feasibility"]
 
@@ -120,11 +120,12 @@ def all_patterns(X: ArrayLike, *, method: Method = "rays", most: int = _MOST) ->
     X : array of shape (n, p)
         May have zero and repeated rows, and any rank.
     method : {"rays", "feasibility"}, default "rays"
-        "rays" finds the cells around each line in which hyperplanes meet. "feasibility" adds one row after the other
+        "rays" finds the cells around each line in which r − 1 hyperplanes meet, r the rank: C(n, r − 1)·2^(r − 1) of
+        them in general position, a million or so in a second. "feasibility" adds one row after the other
         and asks a linear program for each cell whether it is cut: another way to the same, about a thousand times
         slower.
     most : int, default 1,000,000
-        Largest number of patterns that is gone for.
+        Largest number of patterns that is gone for; their bits may also take 2 GB at most.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def all_patterns(X: ArrayLike, *, method: Method = "rays", most: int = _MOST) ->
     ------
     ValueError
         If X is not a finite matrix with rows and columns, or, before any cell is found, if rows of this number and rank
-        may have more than ``most`` patterns (:func:`n_patterns`).
+        may have more than ``most`` patterns (:func:`n_patterns`), or their bits more than 2 GB.
     """
     X = _matrix("X", X)
     if method not in get_args(Method):
@@ -152,7 +153,13 @@ def all_patterns(X: ArrayLike, *, method: Method = "rays", most: int = _MOST) ->
             f"X has {m:,} different hyperplanes of rank {r}, which may have {possible:,} patterns; the limit is "
             f"{most:,}. Take fewer rows or columns, or random patterns (sampled_patterns)."
         )
-    inside = _cells(normals)[1] if method == "rays" else _cells_by_feasibility(normals)
+    size = 8 * possible * n_words(len(X))
+    if size > _MOST_BYTES:
+        raise ValueError(
+            f"{possible:,} patterns on {len(X):,} rows would take {size / 1e9:.3g} GB; the limit is "
+            f"{_MOST_BYTES / 1e9:.3g} GB. Take fewer rows, or random patterns (sampled_patterns)."
+        )
+    inside = _cells(normals) if method == "rays" else _cells_by_feasibility(normals)
     return patterns_of(X, back @ inside.T)
 
 
@@ -178,8 +185,8 @@ def _essential(X: NDArray) -> tuple[NDArray, NDArray]:
     return _without_parallels(_unit(U[:, :r])), back
 
 
-def _cells(normals: NDArray) -> tuple[NDArray[np.bool_], NDArray]:
-    """Return for each cell of different hyperplanes (m, r) of rank r its signs (P, m), true for +, and a vector (P, r).
+def _cells(normals: NDArray) -> NDArray:
+    """Return a vector (P, r) inside each cell of different hyperplanes (m, r) of rank r.
 
     By the rays of the arrangement, the intersections of r − 1 hyperplanes. The cells are pointed cones, and each is
     spanned by the rays at its boundary, whose sum is inside. The cells at a ray v have the signs of normals·v, and on
@@ -187,7 +194,7 @@ def _cells(normals: NDArray) -> tuple[NDArray[np.bool_], NDArray]:
     """
     m, r = normals.shape
     if r == 1:
-        return np.array([[True], [False]]), np.array([[1.0], [-1.0]]) * normals[0, 0]
+        return np.array([[1.0], [-1.0]])
     if r == 2:
         return _sweep(normals)
     found, seen = _Found(m, r), set()
@@ -208,27 +215,26 @@ def _cells(normals: NDArray) -> tuple[NDArray[np.bool_], NDArray]:
             if (key := around.tobytes()) in seen:
                 continue
             seen.add(key)
-            local_signs = _signs_around(normals[around], ray)
-            signs = np.tile(above, (len(local_signs), 1))
-            signs[:, around] = local_signs
+            signs_around = _signs_around(normals[around], ray)
+            signs = np.tile(above, (len(signs_around), 1))
+            signs[:, around] = signs_around
             found.add(signs, np.tile(ray, (len(signs), 1)))
-    return found.cells()
+    return found.inside()
 
 
 def _signs_around(normals: NDArray, ray: NDArray) -> NDArray[np.bool_]:
     """Return the signs (P, k) of the cells of hyperplanes (k, r) through a ray."""
     # In the space across the ray, of one dimension less; hyperplanes that are parallel there were so before.
-    across = np.linalg.svd(ray[None])[2][1:]
-    return _cells(_unit(normals @ across.T))[0]
+    across = _unit(normals @ np.linalg.svd(ray[None])[2][1:].T)
+    return _cells(across) @ across.T > 0
 
 
-def _sweep(normals: NDArray) -> tuple[NDArray[np.bool_], NDArray]:
-    """Return the cells of different lines through the origin of the plane: those between neighbours by angle."""
+def _sweep(normals: NDArray) -> NDArray:
+    """Return a vector (2m, 2) inside each cell of different lines (m, 2) of the plane: between neighbours by angle."""
     angles = np.sort(np.arctan2(normals[:, 1], normals[:, 0]) % np.pi)
     middle = (angles + np.append(angles[1:], angles[0] + np.pi)) / 2 + np.pi / 2
     inside = np.column_stack([np.cos(middle), np.sin(middle)])
-    inside = np.vstack([inside, -inside])
-    return inside @ normals.T > 0, inside
+    return np.vstack([inside, -inside])
 
 
 def _rays(normals: NDArray) -> Iterator[NDArray]:
@@ -245,7 +251,7 @@ class _Found:
     """Cells found so far, up to their sign: the bits of those positive on the first hyperplane, and sums of rays."""
 
     def __init__(self, m: int, r: int) -> None:
-        self.m, self.bits, self.sums = m, np.zeros((0, n_words(m)), dtype=np.uint64), np.zeros((0, r))
+        self.bits, self.sums = np.zeros((0, n_words(m)), dtype=np.uint64), np.zeros((0, r))
         self.waiting: list[tuple[NDArray, NDArray]] = []
         self.n_waiting = 0
 
@@ -257,11 +263,10 @@ class _Found:
         if self.n_waiting > max(_BLOCK_ENTRIES // 4, len(self.bits)):
             self._join()
 
-    def cells(self) -> tuple[NDArray[np.bool_], NDArray]:
-        """Return the signs (P, m) of all cells and a vector (P, r) in each."""
+    def inside(self) -> NDArray:
+        """Return a vector (P, r) inside each cell, and inside its opposite."""
         self._join()
-        signs = np.unpackbits(octets(self.bits), axis=1, count=self.m, bitorder="little").astype(bool)
-        return np.vstack([signs, ~signs]), np.vstack([self.sums, -self.sums])
+        return np.vstack([self.sums, -self.sums])
 
     def _join(self) -> None:
         bits = np.vstack([self.bits, *(bits for bits, _ in self.waiting)])
