@@ -167,7 +167,7 @@ def test_rows_of_one_number_by_chance_stay_apart(monkeypatch):
 
     X = np.random.default_rng(5).standard_normal((70, 2))
     expected = as_set(all_patterns(X))
-    monkeypatch.setattr(arrangements.np.random, "default_rng", lambda _: Zeros())
+    monkeypatch.setattr(np.random, "default_rng", lambda _: Zeros())
     assert as_set(patterns_of(X, all_patterns(X).vectors)) == expected
 
 
@@ -182,7 +182,7 @@ def test_samples_keep_the_first_vector_of_each_pattern_in_order():
 
 
 def test_too_many_patterns_are_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr(arrangements, "_cells", None)
+    monkeypatch.setattr(arrangements, "inside_cells", None)
     X = np.random.default_rng(8).standard_normal((100, 10))
     with pytest.raises(ValueError, match=r"100 different hyperplanes of rank 10, .* 3,836,629,637,040 patterns.*fewer"):
         all_patterns(X)

@@ -23,6 +23,7 @@ LAYERS = [
     {"objective", "losses", "atomic", "devices", "blas", "codec", "interrupts", "validation"},
     {"threads", "rows.kernels", "rows.patterns"},
     {"statistics", "network", "quantisation", "history"},
+    {"hyperplanes"},
     {"arrangements"},
     {"datasets"},
     {"rows"},
