@@ -78,7 +78,7 @@ def test_nan_in_a_frame_names_the_column():
         ({"n_neurons": True}, "an integer of at least 1"),
         (
             {"solver": "sgd"},
-            "one of 'auto', 'anmin', 'varpro', 'matrix_free', 'altmin' or a solver from .*; got 'sgd'",
+            "one of 'auto', 'anmin', 'varpro', 'matrix_free', 'altmin', 'relaxed' or a solver from .*; got 'sgd'",
         ),
         ({"solver": Anmin}, "or a solver"),
         ({"alpha": -1.0}, "at least 0"),

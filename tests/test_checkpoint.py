@@ -29,7 +29,7 @@ from anmin.history import History, Status
 from anmin.rows import ArrayRows, CsvRows, ParquetRows
 from anmin.search import Recombining
 from anmin.search.recombination import RecombiningState
-from anmin.solvers import AltMin, Anmin, Hybrid, MatrixFree, Problem, VarPro
+from anmin.solvers import AltMin, Anmin, Hybrid, MatrixFree, Problem, RelaxedDescent, VarPro
 from anmin.solvers.loop import Progress, Solution, solve
 
 RNG = np.random.default_rng(0)
@@ -129,6 +129,7 @@ def reloaded(path: Path, problem: Problem, solver, state):
 SOLVERS = {
     "anmin": Anmin(),
     "altmin": AltMin(),
+    "relaxed": RelaxedDescent(),
     "varpro": VarPro(),
     "hybrid": Hybrid(),
     "kronecker": MatrixFree(),

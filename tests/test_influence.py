@@ -19,7 +19,7 @@ from anmin.influence import (
 from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows, Scaling
 from anmin.selection import evidence
-from anmin.solvers import Problem, VarPro, solve
+from anmin.solvers import Problem, RelaxedDescent, VarPro, solve
 from anmin.solvers.systems import output_layer
 from problems import CASES, Case, dense_loss, design, gates
 
@@ -327,8 +327,10 @@ def test_what_has_no_influence_is_refused():
     y = Y[:, 0]
     with pytest.raises(ValueError, match="holds out some"):
         influence(ReLURegressor(3, validation_fraction=0.2, random_state=0).fit(X, y), X, y)
-    with pytest.raises(ValueError, match="altmin"):
-        influence(ReLURegressor(3, solver="altmin", standardize=False, random_state=0).fit(X, y), X, y)
+    for solver in ("altmin", "relaxed", RelaxedDescent(relaxation=False)):
+        model = ReLURegressor(3, solver=solver, standardize=False, random_state=0).fit(X, y - min(y.min(), 0))
+        with pytest.raises(ValueError, match=r"altmin|relaxed|RelaxedDescent"):
+            influence(model, X, y)
     model = ReLURegressor(3, alpha=1e-2, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="y and sample_weight must be None"):
         influence(model, ArrayRows(X, y), y)

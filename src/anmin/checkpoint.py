@@ -36,12 +36,13 @@ from anmin.rows.torch import TorchProducts
 from anmin.search.recombination import Member, Recombining, RecombiningState
 from anmin.search.reweighted import Activity, Reweighted, ReweightedState
 from anmin.selection import Choice
-from anmin.solvers import AltMin, Anmin, Hybrid, MatrixFree, Problem, Solver, VarPro
+from anmin.solvers import AltMin, Anmin, Hybrid, MatrixFree, Problem, RelaxedDescent, Solver, VarPro
 from anmin.solvers.levenberg_marquardt import VarProState
 from anmin.solvers.loop import Progress, Solution
 from anmin.solvers.matrix_free import Kept
 from anmin.solvers.preconditioners import Blocks, Kronecker, Nystrom
 from anmin.solvers.problem import State
+from anmin.solvers.relaxed import RelaxedState
 from anmin.statistics import OutputStatistics, PatternStatistics
 
 #: Least seconds between two writes; they are more where a write takes more than a twentieth of that.
@@ -50,9 +51,21 @@ _SELDOM = 20
 _FORMAT = "anmin.checkpoint"
 #: All that a checkpoint may hold besides numbers, texts, arrays, tuples, lists, sets and dicts.
 CLASSES = (
-    *(Anmin, AltMin, VarPro, MatrixFree, Hybrid, Recombining, Reweighted),
+    *(Anmin, AltMin, RelaxedDescent, VarPro, MatrixFree, Hybrid, Recombining, Reweighted),
     *(Quantile, Huber, Poisson, Logistic, Softmax),
-    *(State, VarProState, RecombiningState, ReweightedState, Activity, Member, Kept, Kronecker, Blocks, Nystrom),
+    *(
+        State,
+        VarProState,
+        RelaxedState,
+        RecombiningState,
+        ReweightedState,
+        Activity,
+        Member,
+        Kept,
+        Kronecker,
+        Blocks,
+        Nystrom,
+    ),
     *(PatternStatistics, OutputStatistics, PatternProducts, TorchProducts, Pattern, Found),
     *(ReLUNetwork, Record, History, Status, Solution, Progress, Choice),
 )

@@ -52,19 +52,21 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
     ----------
     n_neurons : int, default 64
         Number of hidden neurons, h.
-    solver : {"auto", "anmin", "varpro", "matrix_free", "altmin"} or solver object, default "auto"
+    solver : {"auto", "anmin", "varpro", "matrix_free", "altmin", "relaxed"} or solver object, default "auto"
         "varpro" is Levenberg–Marquardt on the hidden layer with the output layer solved out, within a search that
         joins, grows and prunes networks (:class:`anmin.search.Recombining`); its loss never rises. "matrix_free" takes
         the same steps by conjugate gradients (:class:`anmin.solvers.MatrixFree`), for many neurons and inputs: time and
         memory grow with their product instead of its square. "anmin" is the
         paper's Algorithm 1: quicker, and much less deep. "altmin" fits a sum of ReLUs without output weights and
-        biases (one output; use it with ``standardize=False``). "auto" is "varpro", whose first
+        biases (one output; use it with ``standardize=False``), and so does "relaxed", by gradient descent
+        (:class:`anmin.solvers.RelaxedDescent`; it needs y >= 0). "auto" is "varpro", whose first
         steps are those of "matrix_free" where these are much cheaper (:class:`anmin.solvers.Hybrid`), or "matrix_free"
         where matrices do not fit in memory or a step with them would take much longer
         (:func:`anmin.search.automatic_solver`). An object from
         :mod:`anmin.solvers` or :mod:`anmin.search`, such as ``Anmin(system_dtype="float32")``, brings its own settings.
     alpha : float >= 0 or "auto", default "auto"
-        Penalty of the weights, in the coordinates solved in. "auto" is the paper's 0.001/n with "anmin" and "altmin";
+        Penalty of the weights, in the coordinates solved in. "auto" is the paper's 0.001/n with "anmin", "altmin" and
+        "relaxed";
         with "varpro" it is chosen from the data by their evidence, and where the inputs are standardised so is how
         much each of them counts (:func:`anmin.selection.choose_alpha`, :func:`anmin.selection.searched_alpha`); with
         "matrix_free" by an estimate of it, and the inputs count alike.

@@ -22,6 +22,7 @@ from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.products import PatternProducts
 from anmin.solvers.altmin import AltMin
+from anmin.solvers.relaxed import RelaxedDescent
 from anmin.solvers.systems import cross_terms, output_system, projected_system
 from anmin.statistics import PatternStatistics
 from anmin.validation import checked_inputs, checked_targets
@@ -291,8 +292,9 @@ def influence(
             "Influence needs the rows that were fitted, and with validation_fraction the fit holds out some at random; "
             f"got a model with validation_fraction={model.validation_fraction!r}. Split the rows before the fit."
         )
-    if model.solver == "altmin" or isinstance(model.solver, AltMin):
-        raise ValueError("Influence counts the weights of both layers; solver='altmin' fits the hidden layer alone.")
+    if model.solver in ("altmin", "relaxed") or isinstance(model.solver, AltMin | RelaxedDescent):
+        name = model.solver if isinstance(model.solver, str) else type(model.solver).__name__
+        raise ValueError(f"Influence counts the weights of both layers; solver={name!r} fits the hidden layer alone.")
     if isinstance(X, ArrayRows):
         if y is not None or sample_weight is not None:
             raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")

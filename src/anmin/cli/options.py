@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-SOLVERS = ("auto", "anmin", "varpro", "matrix_free", "altmin")
+SOLVERS = ("auto", "anmin", "varpro", "matrix_free", "altmin", "relaxed")
 TARGETS = ("onnx", "torch", "c", "glsl", "javascript", "json")
 RIVALS = (
     "ours", "anmin", "mlp_lbfgs", "mlp_adam", "torch_adam", "torch_lm", "scnn_gated", "scnn_relu", "lightgbm", "ridge",

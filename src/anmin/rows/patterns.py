@@ -59,6 +59,19 @@ def packed(on: NDArray) -> NDArray:
     return found.view("<u8").astype(np.uint64, copy=False)
 
 
+def first_of_each(words: NDArray) -> tuple[NDArray, NDArray]:
+    """Return where each different row of words (k, q), uint64, is first, and for all rows which of these it is."""
+    # By a number for each row where they take several words, which sorts much faster than the words.
+    several = words.shape[1] > 1
+    factors = np.random.default_rng(0).integers(1, 2**64, words.shape[1], dtype=np.uint64)
+    keys = words @ factors if several else words[:, 0]
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    if several and not np.array_equal(words[first][inverse], words):  # different rows of one number
+        whole = np.ascontiguousarray(words).view(np.dtype((np.void, words.itemsize * words.shape[1])))[:, 0]
+        _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    return first, inverse
+
+
 def n_words(n_neurons: int) -> int:
     """Return the words that hold the bits of a row; one where there are no neurons."""
     return max(1, -(-n_neurons // 64))

@@ -6,6 +6,7 @@ from anmin.solvers.hybrid import Hybrid
 from anmin.solvers.loop import Solution, solve
 from anmin.solvers.matrix_free import MatrixFree
 from anmin.solvers.problem import Problem, Solver, State
+from anmin.solvers.relaxed import RelaxedDescent
 from anmin.solvers.varpro import VarPro
 
 #: Solvers by the names that estimators and the command line take; "auto" is what the user gets unless the problem is
@@ -16,6 +17,7 @@ SOLVERS: dict[str, Solver] = {
     "varpro": VarPro(),
     "matrix_free": MatrixFree(),
     "altmin": AltMin(),
+    "relaxed": RelaxedDescent(),
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Hybrid",
     "MatrixFree",
     "Problem",
+    "RelaxedDescent",
     "Solution",
     "Solver",
     "State",
