@@ -31,6 +31,7 @@ LAYERS = [
     {"selection", "streaming"},
     {"checkpoint"},
     {"generalised"},
+    {"cross_validation"},
     {"progress"},
     {"fitting"},
     {"estimators", "classifier"},

@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
+from anmin.cross_validation import cross_validated
 from anmin.devices import checked_devices
 from anmin.generalised import fit_by_loss, scaled_to_residuals
 from anmin.history import Record, Status
@@ -29,6 +30,7 @@ from anmin.objective import alpha_from_sum
 from anmin.rows import ArrayRows, Scaling
 from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
+from anmin.search.quasi_newton import QuasiNewton
 from anmin.search.reweighted import Reweighted, local_solver
 from anmin.search.sampling import check_final, fitted_to_all, sampled
 from anmin.selection import Choice, choose_alpha, solve_chosen
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 _PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
 _SHARE_OF_START = 0.6  # of the time for the fit by the squared error that another loss begins with
+_SHARE_OF_CHOICE = 0.5  # of the time for the penalty of a loss by rows held out
 _SHARE_OF_SAMPLE = 0.7  # of the time for a fit to rows that are not in memory
 # What a fit that goes on from a checkpoint may have different; the seed is compared apart from the settings.
 _OF_ONE_RUN = {"max_iter", "max_time", "warm_start", "checkpoint", "callbacks", "verbose", "random_state"}
@@ -115,7 +118,8 @@ class BaseReLU(BaseEstimator):
             if loss is None:
                 fitted = self._fitted(given, solver, rng, self.max_iter, self.max_time)
             else:
-                fitted = self._fitted_by(loss, given, solver, rng)
+                fit = self._fitted_by if loss.in_units else self._fitted_by_likelihood
+                fitted = fit(loss, given, solver, rng)
         solution = fitted.solution
         names = getattr(self, "feature_names_in_", None)
         self._set_fitted(
@@ -142,9 +146,7 @@ class BaseReLU(BaseEstimator):
         """Fit by the squared error."""
         rows, begun, bar, checkpoint = given.rows, given.begun, given.bar, given.checkpoint
         scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
-        whole = Problem(
-            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
-        )
+        whole = self._problem(rows, scaling)
         problem = sampled(whole)
         if isinstance(self.solver, str) and self.solver == "auto":
             # Remembered, because it depends on the memory that is free.
@@ -184,19 +186,14 @@ class BaseReLU(BaseEstimator):
         return _Fitted(scaling, relevance, alpha, solution)
 
     def _fitted_by(self, loss: Loss, given: _Given, solver: Solver, rng: np.random.Generator) -> _Fitted:
-        """Fit by a loss other than the squared one: where it is in the units of the targets, from a fit by that."""
+        """Fit by a loss other than the squared one, in the units of the targets, from a fit by that."""
         rows, checkpoint = given.rows, given.checkpoint
-        identity = Scaling.identity(rows.n_features, rows.n_outputs)
-        scaling = Scaling.standard(rows) if self.standardize else identity
-        if not loss.in_units:
-            scaling = replace(scaling, y_mean=identity.y_mean, y_scale=identity.y_scale)
+        scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
         alpha = None if self.alpha == "auto" else float(self.alpha)
-        problem = Problem(
-            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
-        )
+        problem = self._problem(rows, scaling)
         before: _Fitted | None = None
         max_iter, max_time = self.max_iter, self.max_time
-        if loss.in_units and given.previous is None and (max_iter is None or max_iter > 1):
+        if given.previous is None and (max_iter is None or max_iter > 1):
             half = None if max_iter is None else max_iter // 2
             before = self._fitted(given, solver, rng, half, None if max_time is None else _SHARE_OF_START * max_time)
             scaling = before.scaling
@@ -210,15 +207,13 @@ class BaseReLU(BaseEstimator):
         if stopped is not None:
             # The loss is found out, and no more. A checkpoint is to go on with the first part.
             checkpoint, max_time = None, 0.0
-        inner = solver.inner if isinstance(solver, Recombining) else solver
-        if not isinstance(inner, VarPro | MatrixFree) or self.solver == "auto":
-            inner = local_solver(problem)
+        local = self._reweighted(solver, problem)
         if isinstance(loss, Huber):
             robust = problem if alpha is None else replace(problem, alpha=alpha)
             if checkpoint is not None and "loss" in checkpoint.decided:
                 loss, rng.bit_generator.state = checkpoint.decided["loss"]
             else:
-                loss, cut = scaled_to_residuals(loss, robust, inner, start, rng, given.begun, max_time)
+                loss, cut = scaled_to_residuals(loss, robust, local.inner, start, rng, given.begun, max_time)
                 if checkpoint is not None and cut is None:
                     checkpoint.decide("loss", (loss, rng.bit_generator.state))
                 elif cut is not None:
@@ -228,7 +223,7 @@ class BaseReLU(BaseEstimator):
         problem = replace(problem, loss=loss)
         alpha, solution = fit_by_loss(
             problem,
-            Reweighted(inner),
+            local,
             alpha,
             self.n_restarts if start is None else 1,
             rng,
@@ -244,6 +239,55 @@ class BaseReLU(BaseEstimator):
         if before is None:
             return _Fitted(scaling, np.ones(rows.n_features), alpha, solution)
         return _Fitted(scaling, before.relevance, alpha, before.solution.followed_by(solution, other_rows=True))
+
+    def _fitted_by_likelihood(self, loss: Loss, given: _Given, solver: Solver, rng: np.random.Generator) -> _Fitted:
+        """Fit by minus the logarithm of a probability, whose parameter has a scale of its own."""
+        rows, checkpoint, max_time = given.rows, given.checkpoint, self.max_time
+        scaling = identity = Scaling.identity(rows.n_features, rows.n_outputs)
+        if self.standardize:
+            scaling = replace(Scaling.standard(rows), y_mean=identity.y_mean, y_scale=identity.y_scale)
+        problem = replace(self._problem(rows, scaling), loss=loss)
+        local: Solver = self._reweighted(solver, problem)
+        if self.solver == "auto" and rows.device is None:
+            local = QuasiNewton()
+        check_solvable(problem, local)
+        relevance, cut = np.ones(rows.n_features), None
+        if self.alpha == "auto":
+            deadline = None if max_time is None else given.begun + _SHARE_OF_CHOICE * max_time
+            chosen = cross_validated(problem, rng, relevance=self.standardize, deadline=deadline, checkpoint=checkpoint)
+            alpha, relevance, cut = chosen.alpha, chosen.relevance, chosen.cut_short
+            # With more time it would have come out otherwise: a checkpoint is not told what follows from it.
+            checkpoint = checkpoint if cut is None else None
+            scaling = scaling.emphasised(relevance)
+            problem = replace(problem, rows=scaling.apply(rows, self.dtype))
+        else:
+            alpha = float(self.alpha)
+        conditions = self._conditions(given, scaling, self.max_iter)
+        solution = solve_with_restarts(
+            replace(problem, alpha=alpha),
+            local,
+            self.n_restarts if given.previous is None else 1,
+            rng,
+            max_time=0.0 if cut is Status.INTERRUPTED else max_time,
+            begun=given.begun,
+            callbacks=self._called(scaling, given.bar),
+            checkpoint=checkpoint,
+            stage="loss",
+            **conditions,
+        )
+        if cut is Status.INTERRUPTED:
+            solution = solution.with_status(cut)
+        return _Fitted(scaling, relevance, alpha, solution)
+
+    def _problem(self, rows: ArrayRows, scaling: Scaling) -> Problem:
+        n_neurons, slope = int(self.n_neurons), float(self.negative_slope)
+        return Problem(scaling.apply(rows, self.dtype), n_neurons, 0.0, slope, scaling.y_scale)
+
+    def _reweighted(self, solver: Solver, problem: Problem) -> Reweighted:
+        inner = solver.inner if isinstance(solver, Recombining) else solver
+        if not isinstance(inner, VarPro | MatrixFree) or self.solver == "auto":
+            inner = local_solver(problem)
+        return Reweighted(inner)
 
     def _conditions(self, given: _Given, scaling: Scaling, max_iter: int | None) -> dict[str, Any]:
         return {
