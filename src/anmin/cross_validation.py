@@ -20,7 +20,7 @@ from anmin.search.reweighted import Reweighted, local_solver
 from anmin.solvers.loop import solve
 from anmin.solvers.problem import Problem
 
-_FOLDS, _MOST_FITS = 5, 15
+_FOLDS, _MOST_FITS = 5, 10
 _ENOUGH_ROWS = 800  # held out, in as many fits as it takes
 _SAMPLE_ROWS = 20_000
 _STEP = np.sqrt(10.0)  # from one penalty to the next
@@ -83,7 +83,7 @@ def cross_validated(
 
     From α₀ it goes on by factors of √10 as long as that raises the sum, each fit from the one before, and ends with the
     vertex of the parabola through the best three. Of the rows a fifth is held out at a time, until that makes 800, or
-    15 fits; of more than 20,000 rows a sample is taken. Equal rows are held out together, so that rows may be weighted
+    10 fits; of more than 20,000 rows a sample is taken. Equal rows are held out together, so that rows may be weighted
     or repeated, and come in any order.
 
     With ``relevance``, the inputs are multiplied by the norms of their hidden weights in a fit at α₀, if that raises

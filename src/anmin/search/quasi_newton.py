@@ -255,8 +255,9 @@ def weights_of(network: ReLUNetwork) -> NDArray:
 
 def network_of(theta: NDArray, like: ReLUNetwork) -> ReLUNetwork:
     """Return the network with the weights (k,) of :func:`weights_of`, and everything else as of another."""
-    A, B, b0 = np.split(theta, np.cumsum([like.A.size, like.B.size]))
-    return replace(like, A=A.reshape(like.A.shape), B=B.reshape(like.B.shape), b0=b0)
+    first, last = like.A.size, like.A.size + like.B.size
+    A, B = theta[:first].reshape(like.A.shape), theta[first:last].reshape(like.B.shape)
+    return replace(like, A=A, B=B, b0=theta[last:])
 
 
 def _start(problem: Problem, rng: np.random.Generator) -> ReLUNetwork:
