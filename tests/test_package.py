@@ -33,6 +33,7 @@ LAYERS = [
     {"selection", "streaming"},
     {"checkpoint"},
     {"generalised"},
+    {"cross_validation"},
     {"progress", "reporting"},
     {"fitting"},
     {"estimators", "classifier"},

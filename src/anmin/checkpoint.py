@@ -33,6 +33,7 @@ from anmin.rows.parts import RowsInParts
 from anmin.rows.patterns import Pattern
 from anmin.rows.products import PatternProducts
 from anmin.rows.torch import TorchProducts
+from anmin.search.quasi_newton import QuasiNewton, QuasiNewtonState, Seen
 from anmin.search.recombination import Member, Recombining, RecombiningState
 from anmin.search.reweighted import Activity, Reweighted, ReweightedState
 from anmin.selection import Choice
@@ -51,7 +52,7 @@ _SELDOM = 20
 _FORMAT = "anmin.checkpoint"
 #: All that a checkpoint may hold besides numbers, texts, arrays, tuples, lists, sets and dicts.
 CLASSES = (
-    *(Anmin, AltMin, RelaxedDescent, VarPro, MatrixFree, Hybrid, Recombining, Reweighted),
+    *(Anmin, AltMin, RelaxedDescent, VarPro, MatrixFree, Hybrid, Recombining, Reweighted, QuasiNewton),
     *(Quantile, Huber, Poisson, Logistic, Softmax),
     *(
         State,
@@ -65,6 +66,8 @@ CLASSES = (
         Kronecker,
         Blocks,
         Nystrom,
+        QuasiNewtonState,
+        Seen,
     ),
     *(PatternStatistics, OutputStatistics, PatternProducts, TorchProducts, Pattern, Found),
     *(ReLUNetwork, Record, History, Status, Solution, Progress, Choice),

@@ -33,8 +33,9 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
 
         (1/n) Σ_i w_i (−log p(y_i | x_i)) + alpha · (‖A‖² + ‖B‖² + ‖b0‖²),    n = Σ_i w_i
 
-    by weighted least squares, again and again (:class:`anmin.search.reweighted.Reweighted`): the loss falls in every
-    iteration. The penalty is chosen by the evidence.
+    with a quasi-Newton method on all weights (:class:`anmin.search.quasi_newton.QuasiNewton`), whose start solves for
+    the output layer: the loss falls in every iteration. The penalty, and how much each input counts in it, are chosen
+    by rows held out (:func:`anmin.cross_validation.cross_validated`), near what the evidence asks for.
 
     Parameters
     ----------
@@ -48,8 +49,10 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
         Weights of the classes, by which those of the rows are multiplied; "balanced" are N/(K·N_k).
     solver, alpha, negative_slope, max_iter, tol, max_time, n_restarts, relocate, standardize, validation_fraction, \
     device, dtype, warm_start, checkpoint, callbacks, verbose, random_state
-        As for :class:`anmin.ReLURegressor`; ``loss="log"`` takes the solvers "auto", "varpro" and "matrix_free", and
-        ``relocate`` is of no effect then. Inputs alone are standardised.
+        As for :class:`anmin.ReLURegressor`; ``loss="log"`` takes the solvers "auto", "varpro" and "matrix_free", of
+        which the latter two, like "auto" with a ``device``, solve weighted least squares again and again
+        (:class:`anmin.search.reweighted.Reweighted`), and ``relocate`` is of no effect then. Inputs alone are
+        standardised. With ``alpha="auto"`` at most half of ``max_time`` goes to its choice.
 
     Attributes
     ----------
@@ -64,8 +67,8 @@ class ReLUClassifier(ClassifierMixin, BaseReLU):
 
     References
     ----------
-    Barbu, Training a two-layer ReLU network analytically, arXiv 2304.02972. Böhning, Multinomial logistic regression
-    algorithm, 1992. MacKay, The evidence framework applied to classification networks, 1992.
+    Barbu, Training a two-layer ReLU network analytically, arXiv 2304.02972. Geisser & Eddy, A predictive approach to
+    model selection, 1979. MacKay, The evidence framework applied to classification networks, 1992.
 
     Examples
     --------

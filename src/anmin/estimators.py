@@ -122,8 +122,10 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         is the median; "quantile" the pinball loss, whose minimum is the ``quantile``; "huber" is quadratic for small
         and absolute for large errors (:class:`anmin.losses.Huber`, which may be given with its ``delta``); "poisson"
         takes counts, and predictions are rates, exp(f). Others than "squared" are lowered by weighted least squares,
-        again and again (:class:`anmin.search.reweighted.Reweighted`), the first four from a fit by the squared error.
-        They need rows in memory.
+        again and again (:class:`anmin.search.reweighted.Reweighted`), from a fit by the squared error; "poisson" by a
+        quasi-Newton method instead (:class:`anmin.search.quasi_newton.QuasiNewton`), with the penalty and how much each
+        input counts in it chosen by rows held out (:func:`anmin.cross_validation.cross_validated`). They need rows in
+        memory.
     quantile : float in (0, 1), default 0.5
         With ``loss="quantile"``.
 

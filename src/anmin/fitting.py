@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from anmin.checkpoint import Checkpoint, can_be_kept, digests, opened_checkpoint, remembered
+from anmin.cross_validation import cross_validated
 from anmin.devices import checked_devices
 from anmin.generalised import fit_by_loss, scaled_to_residuals
 from anmin.history import Record, Status
@@ -33,6 +34,7 @@ from anmin.rows import ArrayRows, Scaling
 from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
 from anmin.search.pruning import pruned_solution
+from anmin.search.quasi_newton import QuasiNewton
 from anmin.search.reweighted import Reweighted, local_solver, loss_of
 from anmin.search.sampling import check_final, fitted_to_all, sampled
 from anmin.selection import Choice, choose_alpha, solve_chosen
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 _PAPER_LAMBDA = 0.001  # the penalty of the paper's experiments, in the unnormalised loss
 _SHARE_OF_START = 0.6  # of the time for the fit by the squared error that another loss begins with
+_SHARE_OF_CHOICE = 0.5  # of the time for the penalty of a loss by rows held out
 _SHARE_OF_SAMPLE = 0.7  # of the time for a fit to rows that are not in memory
 # What a fit that goes on from a checkpoint may have different; the seed is compared apart from the settings.
 _OF_ONE_RUN = {"max_iter", "max_time", "warm_start", "checkpoint", "callbacks", "verbose", "random_state"}
@@ -70,11 +73,21 @@ class _Given(NamedTuple):
     rows: ArrayRows
     held_out: ArrayRows | None
     previous: ReLUNetwork | None
-    chosen: tuple[Loss, float] | None  # by the former fit, if by the same loss: with its scale, and the penalty
+    chosen: tuple[Loss, float, NDArray] | None  # what a former fit by the same loss found: loss, alpha, relevance
     begun: float
     bar: ProgressBar | None
     checkpoint: Checkpoint | None
     callbacks: list[Callable]
+
+
+class _ByLoss(NamedTuple):
+    """What a fit by a loss other than the squared one was asked for, what it found, and whether that was to the end."""
+
+    asked: Loss
+    loss: Loss
+    alpha: float
+    relevance: NDArray
+    decided: bool
 
 
 class BaseReLU(CallbackSupportMixin, BaseEstimator):
@@ -99,7 +112,7 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
     verbose: int
     random_state: Any
 
-    _fitted_loss: Loss | None = None
+    _by_loss: _ByLoss | None = None
 
     def _fit_rows(
         self,
@@ -117,8 +130,9 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         """
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         previous = self._previous_network(rows)
-        asked, *chosen_before = getattr(self, "_chosen", (None,))
-        chosen = tuple(chosen_before) if previous is not None and loss is not None and asked == loss else None
+        former, chosen = self._by_loss, None
+        if previous is not None and former is not None and former.decided and former.asked == loss:
+            chosen = former.loss, former.alpha, former.relevance
         with ExitStack() as stack:
             checkpoint: Checkpoint | None = None
             if self.checkpoint is not None:
@@ -131,14 +145,14 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
             rows, held_out = self._split(rows, rng)
             told = [*self._callbacks(), *reports]
             given = _Given(rows, held_out, previous, chosen, begun, bar, checkpoint, told)
-            self.__dict__.pop("_chosen", None)
+            self._by_loss = None
             if wide is not None:
                 fitted = self._pruned_from(wide, given, solver)
             elif loss is None:
-                self._fitted_loss = None
                 fitted = self._fitted(given, solver, rng, self.max_iter, self.max_time)
             else:
-                fitted = self._fitted_by(loss, given, solver, rng)
+                fit = self._fitted_by if loss.in_units else self._fitted_by_likelihood
+                fitted = fit(loss, given, solver, rng)
         solution = fitted.solution
         names = getattr(self, "feature_names_in_", None)
         self._set_fitted(
@@ -165,9 +179,7 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         """Fit by the squared error."""
         rows, begun, bar, checkpoint = given.rows, given.begun, given.bar, given.checkpoint
         scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
-        whole = Problem(
-            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
-        )
+        whole = self._problem(rows, scaling)
         problem = sampled(whole)
         if isinstance(self.solver, str) and self.solver == "auto":
             # Remembered, because it depends on the memory that is free.
@@ -208,25 +220,22 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         return _Fitted(scaling, relevance, alpha, solution)
 
     def _fitted_by(self, loss: Loss, given: _Given, solver: Solver, rng: np.random.Generator) -> _Fitted:
-        """Fit by a loss other than the squared one: where it is in the units of the targets, from a fit by that."""
+        """Fit by a loss other than the squared one, in the units of the targets, from a fit by that."""
         rows, checkpoint = given.rows, given.checkpoint
-        identity = Scaling.identity(rows.n_features, rows.n_outputs)
-        scaling = Scaling.standard(rows) if self.standardize else identity
-        if not loss.in_units:
-            scaling = replace(scaling, y_mean=identity.y_mean, y_scale=identity.y_scale)
+        scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
         asked, alpha = loss, None if self.alpha == "auto" else float(self.alpha)
+        relevance = np.ones(rows.n_features)
         if given.chosen is not None:
-            loss, before_alpha = given.chosen
-            alpha = before_alpha if alpha is None else alpha
-        problem = Problem(
-            scaling.apply(rows, self.dtype), int(self.n_neurons), 0.0, float(self.negative_slope), scaling.y_scale
-        )
+            loss, chosen_alpha, relevance = given.chosen
+            alpha = chosen_alpha if alpha is None else alpha
+            scaling = scaling.emphasised(relevance)
+        problem = self._problem(rows, scaling)
         before: _Fitted | None = None
         max_iter, max_time = self.max_iter, self.max_time
-        if loss.in_units and given.previous is None and (max_iter is None or max_iter > 1):
+        if given.previous is None and (max_iter is None or max_iter > 1):
             half = None if max_iter is None else max_iter // 2
             before = self._fitted(given, solver, rng, half, None if max_time is None else _SHARE_OF_START * max_time)
-            scaling = before.scaling
+            scaling, relevance = before.scaling, before.relevance
             problem = replace(problem, rows=scaling.apply(rows, self.dtype), alpha=before.alpha / 2)
             max_iter = None if max_iter is None else max_iter - min(before.solution.n_iter, max_iter - 1)
         conditions = self._conditions(given, scaling, max_iter)
@@ -237,24 +246,23 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         if stopped is not None:
             # The loss is found out, and no more. A checkpoint is to go on with the first part.
             checkpoint, max_time = None, 0.0
-        inner = self._local_solver(solver, problem)
+        local = Reweighted(self._local_solver(solver, problem))
         if isinstance(loss, Huber):
             robust = problem if alpha is None else replace(problem, alpha=alpha)
             if checkpoint is not None and "loss" in checkpoint.decided:
                 loss, rng.bit_generator.state = checkpoint.decided["loss"]
             else:
-                loss, cut = scaled_to_residuals(loss, robust, inner, start, rng, given.begun, max_time)
+                loss, cut = scaled_to_residuals(loss, robust, local.inner, start, rng, given.begun, max_time)
                 if checkpoint is not None and cut is None:
                     checkpoint.decide("loss", (loss, rng.bit_generator.state))
                 elif cut is not None:
                     checkpoint = None
                 if cut is Status.INTERRUPTED:
                     stopped, max_time = cut, 0.0
-        self._fitted_loss = loss
         problem = replace(problem, loss=loss)
         alpha, solution, decided = fit_by_loss(
             problem,
-            Reweighted(inner),
+            local,
             alpha,
             self.n_restarts if start is None else 1,
             rng,
@@ -265,21 +273,69 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
             checkpoint=checkpoint,
             **conditions,
         )
-        if decided and stopped is None:
-            self._chosen = asked, loss, alpha
+        self._by_loss = _ByLoss(asked, loss, alpha, relevance, decided and stopped is None)
         if stopped is not None:
             solution = solution.with_status(stopped)
-        if before is None:
-            return _Fitted(scaling, np.ones(rows.n_features), alpha, solution)
-        return _Fitted(scaling, before.relevance, alpha, before.solution.followed_by(solution, other_rows=True))
+        if before is not None:
+            solution = before.solution.followed_by(solution, other_rows=True)
+        return _Fitted(scaling, relevance, alpha, solution)
+
+    def _fitted_by_likelihood(self, loss: Loss, given: _Given, solver: Solver, rng: np.random.Generator) -> _Fitted:
+        """Fit by minus the logarithm of a probability, whose parameter has a scale of its own."""
+        rows, checkpoint, max_time = given.rows, given.checkpoint, self.max_time
+        scaling = identity = Scaling.identity(rows.n_features, rows.n_outputs)
+        if self.standardize:
+            scaling = replace(Scaling.standard(rows), y_mean=identity.y_mean, y_scale=identity.y_scale)
+        problem = replace(self._problem(rows, scaling), loss=loss)
+        local: Solver = Reweighted(self._local_solver(solver, problem))
+        if self.solver == "auto" and rows.device is None:
+            local = QuasiNewton()
+        check_solvable(problem, local)
+        relevance, cut = np.ones(rows.n_features), None
+        if self.alpha == "auto" and given.chosen is not None:
+            _, alpha, relevance = given.chosen
+            scaling = scaling.emphasised(relevance)
+            problem = replace(problem, rows=scaling.apply(rows, self.dtype))
+        elif self.alpha == "auto":
+            deadline = None if max_time is None else given.begun + _SHARE_OF_CHOICE * max_time
+            chosen = cross_validated(problem, rng, relevance=self.standardize, deadline=deadline, checkpoint=checkpoint)
+            alpha, relevance, cut = chosen.alpha, chosen.relevance, chosen.cut_short
+            # With more time it would have come out otherwise: a checkpoint is not told what follows from it.
+            checkpoint = checkpoint if cut is None else None
+            scaling = scaling.emphasised(relevance)
+            problem = replace(problem, rows=scaling.apply(rows, self.dtype))
+        else:
+            alpha = float(self.alpha)
+        conditions = self._conditions(given, scaling, self.max_iter)
+        solution = solve_with_restarts(
+            replace(problem, alpha=alpha),
+            local,
+            self.n_restarts if given.previous is None else 1,
+            rng,
+            max_time=0.0 if cut is Status.INTERRUPTED else max_time,
+            begun=given.begun,
+            callbacks=self._called(scaling, given),
+            checkpoint=checkpoint,
+            stage="loss",
+            **conditions,
+        )
+        self._by_loss = _ByLoss(loss, loss, alpha, relevance, cut is None)
+        if cut is Status.INTERRUPTED:
+            solution = solution.with_status(cut)
+        return _Fitted(scaling, relevance, alpha, solution)
+
+    def _problem(self, rows: ArrayRows, scaling: Scaling) -> Problem:
+        n_neurons, slope = int(self.n_neurons), float(self.negative_slope)
+        return Problem(scaling.apply(rows, self.dtype), n_neurons, 0.0, slope, scaling.y_scale)
 
     def _pruned_from(self, wide: BaseReLU, given: _Given, solver: Solver) -> _Fitted:
         """Cut the network of a fitted estimator down, at its scaling, penalty and loss."""
         scaling, rows = wide.scaling_, given.rows
         network = scaling.unfold(wide.network_)
         scaled = scaling.apply(rows, self.dtype)
+        self._by_loss = wide._by_loss
         # That of the fit, which may have found out its delta.
-        self._fitted_loss = loss = wide._fitted_loss
+        loss = None if wide._by_loss is None else wide._by_loss.loss
         problem = Problem(scaled, int(self.n_neurons), wide.alpha_, float(self.negative_slope), scaling.y_scale, loss)
         inner = self._local_solver(solver, replace(problem, n_neurons=network.n_neurons))
         conditions = self._conditions(given, scaling, self.max_iter)

@@ -1,4 +1,4 @@
-"""Fits by losses other than the squared one: the penalty by evidence, then steps until the loss settles."""
+"""Fits by losses in the units of the targets: the penalty by evidence, then steps until the loss settles."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ by
 with one curvature h_i for all outputs of a row, so that the sums of a weighted least-squares fit, to the targets
 F − g/h with the weights w·h, are all that a step needs (:mod:`anmin.search.reweighted`). For the Huber loss and the
 quantile losses the quadratic lies above the loss, so that lowering one lowers the other; the others have the loss's own
-curvature, but never less than moves a prediction by :data:`_FURTHEST`.
+curvature, but never less than moves a prediction by :data:`_FURTHEST`. These others are likelihoods, which have slopes
+besides for a method that needs no quadratics (:mod:`anmin.search.quasi_newton`).
 """
 
 from __future__ import annotations
@@ -61,6 +62,14 @@ class Loss(Protocol):
 
     def constant(self, Y: NDArray, w: NDArray) -> NDArray:
         """Return the best constant prediction (c,), for weights w (n,)."""
+        ...
+
+
+class Likelihood(Loss, Protocol):
+    """Minus the logarithm of a probability whose natural parameter is predicted, so that ∂ℓ/∂f = mean(f) − y."""
+
+    def slopes(self, F: NDArray, Y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the loss (n,) and the gradient (n, c) of each row; both may overflow to infinity."""
         ...
 
 
@@ -171,6 +180,12 @@ class Poisson:
         g = rates - Y
         return g, _curvature(rates.max(axis=1), g)
 
+    def slopes(self, F: NDArray, Y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the loss (n,) and the gradient (n, c)."""
+        with np.errstate(over="ignore"):
+            rates = np.exp(F)
+        return (rates - Y * F).sum(axis=1), rates - Y
+
     def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
         """Return the mean of the rates, shape (n,)."""
         return self.mean(F).mean(axis=1)
@@ -201,6 +216,10 @@ class Logistic:
         p = expit(F)
         g = p - Y
         return g, _curvature((p * (1 - p)).max(axis=1), g)
+
+    def slopes(self, F: NDArray, Y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the loss (n,) and the gradient (n, c)."""
+        return self.values(F, Y), expit(F) - Y
 
     def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
         """Return p(1 − p), shape (n,)."""
@@ -237,6 +256,16 @@ class Softmax:
         p = softmax(F, axis=1)
         g = p - Y
         return g, _curvature(np.minimum(0.5, 2 * (p * (1 - p)).max(axis=1)), g)
+
+    def slopes(self, F: NDArray, Y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the loss (n,) and the gradient (n, c)."""
+        # Not by SciPy's functions: with one exponential for both, and few checks, it takes a third of the time.
+        largest = F.max(axis=1, keepdims=True)
+        p = np.exp(F - largest)
+        total = np.einsum("ik->i", p)
+        p /= total[:, None]
+        p -= Y
+        return np.log(total) + largest[:, 0] - np.einsum("ik,ik->i", Y, F), p
 
     def information(self, F: NDArray, Y: NDArray, width: float) -> NDArray:
         """Return the mean of p_k(1 − p_k), shape (n,): a tenth or so of the curvature that bounds all directions."""

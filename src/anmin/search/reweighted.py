@@ -21,7 +21,8 @@ from anmin.statistics import OutputStatistics
 
 _MOST_CURVATURE = 4.0**10
 _LEAST_WIDTH = 1e-4
-_FEW_STEPS = 12  # where the rows are few, as many more would only amplify rounding
+#: Where the rows are few, as many more would only amplify rounding.
+FEW_STEPS = 12
 _SLOW = 1e-3  # relative decrease of the loss below which kinks are rounded less
 
 
@@ -111,15 +112,10 @@ class Reweighted:
     def init(self, problem: Problem, network: ReLUNetwork | None, rng: np.random.Generator) -> ReweightedState:
         """Return the state at ``network``, or at the best constant with hyperplanes through the data."""
         assert problem.loss is not None
-        if network is None:
-            rows = problem.rows
-            A = starting_weights(problem, rng)
-            A = A / np.maximum(np.linalg.norm(A, axis=0), np.finfo(np.float64).tiny)
-            constant = problem.loss.constant(rows.Y, np.ones(rows.n_rows) if rows.w is None else rows.w)
-            network = ReLUNetwork(A, np.zeros((A.shape[1], rows.n_outputs)), constant, problem.negative_slope)
+        network = starting_network(problem, rng) if network is None else network
         surrogate = surrogate_of(problem, problem.loss, network)
         begun = self.inner.begin(surrogate, network.A)
-        left = _FEW_STEPS if rows_are_few(problem) else None
+        left = FEW_STEPS if rows_are_few(problem) else None
         state = ReweightedState(**_public(begun), damping=self.inner.damping, left=left)
         state = _shown(problem, network, begun, state)
         return _shown(problem, begun.network, begun, state) if self._lowers(problem, begun, state) else state
@@ -157,6 +153,16 @@ class Reweighted:
 def local_solver(problem: Problem) -> LevenbergMarquardt:
     """Return what steps a problem is best solved by: dense ones, or those without matrices where these are cheaper."""
     return MatrixFree(damping=0.1) if Hybrid().cheaper_without_matrix(problem) else VarPro()
+
+
+def starting_network(problem: Problem, rng: np.random.Generator) -> ReLUNetwork:
+    """Return the best constant, with hyperplanes through the data."""
+    rows = problem.rows
+    assert problem.loss is not None
+    A = starting_weights(problem, rng)
+    A = A / np.maximum(np.linalg.norm(A, axis=0), np.finfo(np.float64).tiny)
+    constant = problem.loss.constant(rows.Y, np.ones(rows.n_rows) if rows.w is None else rows.w)
+    return ReLUNetwork(A, np.zeros((A.shape[1], rows.n_outputs)), constant, problem.negative_slope)
 
 
 def surrogate_of(

@@ -38,7 +38,8 @@ class Problem:
     y_scale : ndarray of shape (c,), optional
         Units of y in one unit of the coordinates solved in; it affects only the mean squared errors reported.
     loss : Loss, optional
-        Of a row, if not its squared error: only :class:`anmin.search.reweighted.Reweighted` lowers others.
+        Of a row, if not its squared error: only :class:`anmin.search.reweighted.Reweighted` and
+        :class:`anmin.search.quasi_newton.QuasiNewton` lower others.
     """
 
     rows: ArrayRows
