@@ -1,42 +1,271 @@
-"""What the documentation shows runs."""
+"""Every code block of the README and of the pages of docs/ runs, and what a page shows is what comes out.
+
+- The blocks of a page run in their order, ``python`` in one namespace, in a folder that holds the small tables of
+  :func:`small_tables`.
+- ``sh`` and ``console`` are commands of ``anmin``, which go through its own command line; lines of a ``console``
+  without ``$`` are what a command prints. A fit without a limit of its own gets 0.3 seconds.
+- ``output`` is what the block before has printed. Shown numbers hold to 5 %, for they differ between machines; ``...``
+  stands for anything.
+- ``c``, ``glsl`` and ``javascript`` are compiled or run where there is a tool for it; ``text`` is only to be read.
+- ``<!-- not run: reason -->`` before a block excuses it, and ``<!-- not run: "anmin paper": reason -->`` the commands
+  of it that begin like that. Every excuse is a skipped test, so that none is hidden.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
+from typer.testing import CliRunner
 
 import anmin.inspection
+from anmin.cli import app
+from anmin.export.targets import TARGETS
+from anmin.export.trial import STRICT_C
 
 matplotlib.use("Agg")
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+NUMBER = r"[-+]?\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?"
+OPTIONAL = {"dask", "emlearn", "onnx", "onnxruntime", "pandas", "polars", "skl2onnx", "torch"}
 
 
-@pytest.mark.parametrize("page", ["losses.md"])
-def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(block, names)
+class Block(NamedTuple):
+    """A fenced block: its language, its lines, the number of its first one, and what excuses it from running."""
+
+    language: str
+    text: str
+    line: int
+    excuse: str | None
+    excused: str | None  # how the commands begin that are; None are all
+
+    def is_excused(self, command: str = "") -> bool:
+        return self.excuse is not None and (self.excused is None or command.startswith(self.excused))
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_the_pictures_run_and_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import matplotlib.pyplot as plt
+def blocks_of(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page but for the directives of the site, whose names are in braces."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    found, start = [], 0
+    while start < len(lines):
+        fence = re.match(r"(`{3,}|~{3,})\s*(\S*)", lines[start])
+        if fence is None:
+            start += 1
+            continue
+        end = next(i for i in range(start + 1, len(lines)) if lines[i].rstrip() == fence[1])
+        mark = re.fullmatch(r'<!-- not run: (?:"(.+?)": )?(.+) -->', lines[start - 1].strip()) if start else None
+        if not fence[2].startswith("{"):
+            text = "\n".join(lines[start + 1 : end]) + "\n"
+            found.append(Block(fence[2], text, start + 2, mark and mark[2], mark and mark[1]))
+        start = end + 1
+    return found
 
-    monkeypatch.chdir(tmp_path)
-    text = (DOCS / "pictures.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    names: dict = {}
-    for block in blocks:
-        exec(block, names)
+
+def small_tables() -> None:
+    """Write the tables that pages speak of into the present folder: a few rows each."""
+    rng = np.random.default_rng(0)
+    n = 60
+    area, rooms, age = rng.uniform(30, 200, n).round(1), rng.integers(1, 7, n), rng.integers(0, 90, n)
+    price = (2000 * area + 8000 * rooms - 900 * np.maximum(age - 20, 0) + rng.normal(0, 5000, n)).round(-2)
+    trust = rng.integers(1, 4, n)
+    houses = pa.table({"id": np.arange(n), "area": area, "rooms": rooms, "age": age, "trust": trust, "price": price})
+    for name in ("houses", "houses_2024", "held_out"):
+        pa.csv.write_csv(houses, f"{name}.csv")
+    pa.csv.write_csv(houses.drop_columns(["price"]), "new_houses.csv")
+    speed, angle = rng.uniform(10, 50, n), rng.uniform(-5, 15, n)
+    wing = {"speed": speed, "angle": angle, "lift": speed * np.abs(angle), "drag": speed + angle**2, "trust": trust}
+    pa.parquet.write_table(pa.table(wing), "runs.parquet")
+    with pa.CompressedOutputStream("measurements.csv.gz", "gzip") as out:
+        pa.csv.write_csv(pa.table(wing | {"id": np.arange(n)}), out)
+    Path("measurements").mkdir()
+    for part in range(2):
+        rows = slice(part * n // 2, (part + 1) * n // 2)
+        measured = {"a": speed[rows], "b": angle[rows], "y": wing["lift"][rows]}
+        pa.parquet.write_table(pa.table(measured), f"measurements/{part}.parquet")
+    np.save("X.npy", np.column_stack([speed, angle]))
+    np.save("y.npy", wing["lift"])
+
+
+def agrees(shown: str, printed: str) -> bool:
+    """Return whether what was printed is what is shown, as far as it is stable."""
+    pattern, wanted = "", []
+    for piece in re.split(rf"(\.\.\.|\s+|(?<![\w.]){NUMBER})", shown.strip()):
+        if piece == "...":
+            pattern += ".*?"
+        elif not piece or piece.isspace():
+            pattern += r"\s+" if piece else ""
+        elif re.fullmatch(NUMBER, piece):
+            pattern += f"({NUMBER})"
+            wanted.append(piece)
+        else:
+            pattern += re.escape(piece)
+    match = re.fullmatch(pattern, printed.strip(), re.DOTALL)
+    if match is None:
+        return False
+    pairs = zip(wanted, match.groups(), strict=True)
+    return all(float(b.replace(",", "")) == pytest.approx(float(a.replace(",", "")), rel=0.05) for a, b in pairs)
+
+
+class Reader:
+    """Somebody who does what a page says, in the present folder."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.printed = ""
+        self.missing: list[str] = []
+        self._doing: dict[str, Callable[[Block], None]] = {
+            "python": self._python,
+            "sh": self._commands,
+            "console": self._commands,
+            "output": self._output,
+            "c": self._c,
+            "glsl": self._glsl,
+            "javascript": self._javascript,
+            "text": lambda block: None,
+        }
+
+    def does(self, block: Block) -> None:
+        if block.is_excused():
+            return
+        assert block.language in self._doing, f"What is to become of {block.language!r}? See {__file__}."
+        self._doing[block.language](block)
+
+    def _python(self, block: Block) -> None:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile("\n" * (block.line - 1) + block.text, "page", "exec"), self.names)
+        self.printed = out.getvalue()
         for number in plt.get_fignums():
             plt.figure(number).canvas.draw()
         plt.close("all")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fit.html", "model.html"]
-    shown = set(re.findall(r"\w+", "\n".join(blocks)))
+
+    def _commands(self, block: Block) -> None:
+        texts = [block.text] if block.language == "sh" else re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
+        for text in texts:
+            lines = text.replace("\\\n", " ").splitlines()
+            for line in lines if block.language == "sh" else lines[:1]:
+                self._command(line, block)
+            shown = "\n".join(lines[1:]) if block.language == "console" else ""
+            assert not shown.strip() or agrees(shown, self.printed), f"shown:\n{shown}\nprinted:\n{self.printed}"
+
+    def _command(self, line: str, block: Block) -> None:
+        words = shlex.split(line, comments=True)
+        if not words or block.is_excused(line):
+            return
+        assert words[0] == "anmin", f"Only commands of anmin are run, not {line!r}: excuse it."
+        limits = {"--max-time", "--max-iter", "--help"} & set(words)
+        limit = ["--max-time", "0.3"] if words[1] == "fit" and not limits else []
+        result = CliRunner().invoke(app, [*words[1:], *limit], env={"COLUMNS": "120"})
+        assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
+        self.printed = result.output
+
+    def _output(self, block: Block) -> None:
+        assert agrees(block.text, self.printed), f"shown:\n{block.text}\nprinted:\n{self.printed}"
+
+    def _has(self, tool: str) -> bool:
+        if shutil.which(tool) is None:
+            self.missing.append(tool)
+        return tool not in self.missing
+
+    def _c(self, block: Block) -> None:
+        if self._has("gcc"):
+            Path("main.c").write_text(block.text)
+            subprocess.run(["gcc", *STRICT_C, "main.c", "-o", "main"], check=True)
+            self.printed = subprocess.run(["./main"], check=True, capture_output=True, text=True).stdout
+
+    def _glsl(self, block: Block) -> None:
+        if self._has("glslangValidator"):
+            (header,) = Path().glob("*.glsl")
+            Path("main.frag").write_text("#version 100\n" + header.read_text() + block.text)
+            subprocess.run(["glslangValidator", "main.frag"], check=True, capture_output=True)
+
+    def _javascript(self, block: Block) -> None:
+        if self._has("node"):
+            Path("main.mjs").write_text(block.text)
+            done = subprocess.run(["node", "main.mjs"], check=True, capture_output=True, text=True)
+            self.printed = done.stdout
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")  # of Dask, under pandas 3
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=named)
+def test_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small_tables()
+    reader = Reader()
+    for block in blocks_of(page):
+        try:
+            reader.does(block)
+        except ModuleNotFoundError as error:
+            if error.name in OPTIONAL:
+                pytest.skip(f"{error.name} is not installed")
+            raise
+        except BaseException as error:
+            error.add_note(f"{named(page)}, block of line {block.line}")
+            raise
+    if reader.missing:
+        pytest.skip(f"all ran but what needs {', '.join(reader.missing)}, which is not installed")
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [
+        pytest.param(page, block, id=f"{named(page)}:{block.line}")
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.excuse
+    ],
+)
+def test_a_block_that_is_not_run_is_code(page: Path, block: Block) -> None:
+    commands = [line.removeprefix("$ ") for line in block.text.splitlines()]
+    assert block.excused is None or any(command.startswith(block.excused) for command in commands)
+    if block.language == "python":
+        compile(block.text, named(page), "exec")
+    pytest.skip(f"not run: {block.excuse}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_no_command_hides_in_an_indented_block(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in blocks_of(page):
+        text = text.replace(block.text, "")
+    hidden = re.findall(r"^    (?:\$ )?(?:anmin|pip|python|make|import|from|export) .*", text, re.MULTILINE)
+    assert hidden == []
+
+
+def test_the_rule_for_shown_output() -> None:
+    shown = "Saved 12 rows in ... s, error 0.50"
+    assert agrees(shown, "Saved 12 rows  in 3.1 s, error 0.51\n")
+    assert not agrees(shown, "Saved 12 rows in 3.1 s, error 0.58")
+    assert not agrees(shown, "Saved 12 lines in 3.1 s, error 0.50")
+    assert not agrees(shown, "Saved 12 rows in 3.1 s, error 0.50 and more")
+
+
+def test_the_pictures_are_all_shown() -> None:
+    shown = set(re.findall(r"\w+", "\n".join(block.text for block in blocks_of(DOCS / "pictures.md"))))
     assert set(anmin.inspection.__all__) - {"Scores"} <= shown
+
+
+def test_the_page_of_exports_names_every_target() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (DOCS / "export.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert list(rows) == list(TARGETS)
+    for name, target in TARGETS.items():
+        assert ", ".join(f"`{number}`" for number in target.numbers) in rows[name]
