@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import re
 import shlex
@@ -33,9 +34,12 @@ import pytest
 from typer.testing import CliRunner
 
 import anmin.inspection
+import anmin.solvers
+from anmin import ReLUClassifier, ReLURegressor
 from anmin.cli import app
 from anmin.export.targets import TARGETS
 from anmin.export.trial import STRICT_C
+from anmin.search import Recombining
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
@@ -269,3 +273,25 @@ def test_the_page_of_exports_names_every_target() -> None:
     assert list(rows) == list(TARGETS)
     for name, target in TARGETS.items():
         assert ", ".join(f"`{number}`" for number in target.numbers) in rows[name]
+
+
+def test_the_page_of_options_has_every_option_with_its_default() -> None:
+    text = (DOCS / "options.md").read_text(encoding="utf-8")
+    known = vars(anmin.solvers) | {"Recombining": Recombining}
+    listed: dict[str, dict[str, Any]] = {}
+    for section in re.split(r"^#{2,3} ", text, flags=re.MULTILINE)[1:]:
+        title = section.splitlines()[0].strip("`")
+        rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \|", section, re.MULTILINE)
+        if rows:
+            listed[title] = {name: eval(default, dict(known)) for name, default in rows}
+    regressor = ReLURegressor().get_params(deep=False)
+    classifier = ReLUClassifier().get_params(deep=False)
+    assert listed.pop("ReLURegressor") == regressor
+    assert listed.pop("ReLUClassifier") == {
+        name: value for name, value in classifier.items() if name == "loss" or regressor.get(name, ...) != value
+    }
+    solvers = [Recombining(), *anmin.solvers.SOLVERS.values()]
+    assert listed == {
+        type(solver).__name__: {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
+        for solver in solvers
+    }
