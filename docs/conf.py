@@ -6,6 +6,7 @@ in the repository. The pages need no network: there are no remote fonts or scrip
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from typing import Any
@@ -149,6 +150,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the above; called by Sphinx."""
     app.connect("autodoc-process-docstring", formulas_as_they_stand, priority=400)  # before numpydoc
     app.connect("autodoc-skip-member", without_scikit_learn)
+    # A folder of the table of contents may be empty; such a warning has no type by which to suppress it.
+    logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "toctree glob" not in record.msg)
     app.connect("missing-reference", where_it_is_documented)
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,12 @@
-"""Draw the pictures of the README; run it from the root of the repository."""
+"""Draw the pictures of the README and of the pages; run it from the root of the repository."""
 
 from __future__ import annotations
 
+import os
+import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -11,16 +15,44 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from anmin import ReLURegressor, alpha_path, datasets
-from anmin.inspection import AlphaPathDisplay, CreaseDisplay
+from anmin.inspection import AlphaPathDisplay, CellsDisplay, CreaseDisplay
 
-IMAGES = Path(__file__).parent / "images"
+DOCS = Path(__file__).resolve().parent
+IMAGES = DOCS / "images"
 
 
 def main() -> None:
-    """Write docs/images/sdf.png and docs/images/alpha.png; the data of the second need ANMIN_DATA or OpenML."""
+    """Write the pictures of docs/images; the data of alpha.png need ANMIN_DATA or OpenML."""
     IMAGES.mkdir(exist_ok=True)
+    draw_page("quick-start")
+    draw_cells()
     draw_field()
     draw_path()
+
+
+def draw_page(name: str) -> None:
+    """Draw what the blocks of a page draw, each under the name that the page gives the next picture."""
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # some blocks write files
+        for block, following in re.findall(r"^```python\n(.*?)^```$(.*?)(?=^```|\Z)", text, re.MULTILINE | re.DOTALL):
+            exec(block, names)
+            picture = re.search(r"\(images/(.+?)\)", following)
+            if picture:
+                plt.gcf().savefig(IMAGES / picture[1], dpi=110)
+            plt.close("all")
+        os.chdir(DOCS)
+
+
+def draw_cells() -> None:
+    """Draw a network of few neurons, and the cells into which it cuts the plane."""
+    data = datasets.make_sdf("star", size=48)
+    model = ReLURegressor(n_neurons=12, alpha=1e-5, random_state=0).fit(data.X, data.y)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    CreaseDisplay.from_estimator(model, data.X, ax=axes[0])
+    CellsDisplay.from_estimator(model, data.X, ax=axes[1])
+    figure.savefig(IMAGES / "cells.png", dpi=110)
 
 
 def draw_field() -> None:
