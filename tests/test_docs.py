@@ -14,8 +14,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
+import importlib
 import io
 import re
 import shlex
@@ -34,6 +36,7 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
+import anmin
 import anmin.inspection
 import anmin.solvers
 from anmin import ReLUClassifier, ReLURegressor
@@ -309,3 +312,26 @@ def test_the_page_of_options_has_every_option_with_its_default() -> None:
         type(solver).__name__: {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
         for solver in solvers
     }
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Every public function and class of a module, but for the command line and the studies, is documented."""
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
+    whole = set(re.findall(r"automodule:: (\S+)", pages))
+    single = set(re.findall(r"auto(?:class|function|data):: (\S+)", pages))
+    assert {f"anmin.{name}" for name in anmin.__all__} <= whole | single
+    public = [importlib.import_module(name) for name in ("anmin", *whole)]
+    exported = {
+        (getattr(module, name).__module__, name)
+        for module in public
+        for name in getattr(module, "__all__", ())
+        if hasattr(getattr(module, name), "__module__")
+    }
+    for path in sorted((ROOT / "src" / "anmin").rglob("*.py")):
+        parts = path.relative_to(ROOT / "src").with_suffix("").parts
+        module = ".".join(part for part in parts if part != "__init__")
+        if module in whole or {"cli", "lab", "__main__"} & set(parts):
+            continue
+        defined = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")]
+        missing = [name for name in defined if not name.startswith("_") and (module, name) not in exported]
+        assert missing == [], f"docs/reference lacks {module}: {missing}"
