@@ -335,3 +335,18 @@ def test_the_reference_has_every_public_name() -> None:
         defined = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")]
         missing = [name for name in defined if not name.startswith("_") and (module, name) not in exported]
         assert missing == [], f"docs/reference lacks {module}: {missing}"
+
+
+def test_the_parameters_of_docstrings_are_names() -> None:
+    """A paragraph after the parameters would be taken for one of them."""
+    docscrape = pytest.importorskip("numpydoc.docscrape", reason="numpydoc is not installed")
+    seen = 0
+    for path in sorted((ROOT / "src" / "anmin").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                continue
+            sections = docscrape.NumpyDocString(ast.get_docstring(node) or "")
+            for name in (item.name for section in ("Parameters", "Attributes") for item in sections[section]):
+                seen += 1
+                assert all(re.fullmatch(r"\*{0,2}\w+", part) for part in re.split(r",\s*", name)), f"{path}: {name}"
+    assert seen > 300
