@@ -25,22 +25,23 @@ def main() -> None:
     """Write the pictures of docs/images; the data of alpha.png need ANMIN_DATA or OpenML."""
     IMAGES.mkdir(exist_ok=True)
     draw_page("quick-start")
+    draw_page("pictures")
     draw_cells()
     draw_field()
     draw_path()
 
 
 def draw_page(name: str) -> None:
-    """Draw what the blocks of a page draw, each under the name that the page gives the next picture."""
+    """Draw what the blocks of a page draw: their first figures become the pictures that stand after them."""
     text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # some blocks write files
         for block, following in re.findall(r"^```python\n(.*?)^```$(.*?)(?=^```|\Z)", text, re.MULTILINE | re.DOTALL):
             exec(block, names)
-            picture = re.search(r"\(images/(.+?)\)", following)
-            if picture:
-                plt.gcf().savefig(IMAGES / picture[1], dpi=110)
+            pictures = re.findall(r"\(images/(.+?)\)", following)
+            for number, picture in zip(plt.get_fignums(), pictures, strict=False):
+                plt.figure(number).savefig(IMAGES / picture, dpi=100)
             plt.close("all")
         os.chdir(DOCS)
 
