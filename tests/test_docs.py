@@ -1,4 +1,4 @@
-"""Every code block of the README and of docs/ runs, and what a page shows is what comes out: the rules are in pages.py."""
+"""Every code block of the README and of docs/ runs, and what a page shows is what comes out: pages.py has the rules."""
 
 from __future__ import annotations
 
