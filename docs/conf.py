@@ -6,7 +6,9 @@ in the repository. The pages need no network: there are no remote fonts or scrip
 
 from __future__ import annotations
 
+import importlib
 import logging
+import pkgutil
 import re
 import sys
 from typing import Any
@@ -15,6 +17,7 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import get_node_source
 
 import anmin
@@ -64,6 +67,23 @@ _PUBLIC = [anmin, anmin.datasets, anmin.export, anmin.inspection, anmin.rows, an
 
 # Of scikit-learn, whose docstrings refer to its own site.
 _INHERITED = {"set_fit_request", "set_partial_fit_request", "set_score_request", "set_predict_request"}
+
+
+class Submodules(SphinxDirective):
+    """Document the modules of a package, without the names that the package makes public."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return what automodule makes of each module."""
+        package = importlib.import_module(self.arguments[0])
+        public = [getattr(package, name) for name in package.__all__]
+        lines: list[str] = []
+        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(info.name)
+            excluded = [name for name, value in vars(module).items() if any(value is other for other in public)]
+            lines += [f".. automodule:: {info.name}", f"   :exclude-members: {', '.join(excluded)}", ""]
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 def formulas_as_they_stand(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -148,6 +168,7 @@ def displayed_formula(translator: Any, node: nodes.math_block) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the above; called by Sphinx."""
+    app.add_directive("submodules", Submodules)
     app.connect("autodoc-process-docstring", formulas_as_they_stand, priority=400)  # before numpydoc
     app.connect("autodoc-skip-member", without_scikit_learn)
     # A folder of the table of contents may be empty; such a warning has no type by which to suppress it.
