@@ -11,6 +11,7 @@ import logging
 import pkgutil
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -63,6 +64,7 @@ html_theme_options = {"navigation_with_keys": True}
 
 nitpick_ignore = [("py:class", "torch.nn.Module")]
 
+_REFERENCE = Path(__file__).parent / "reference"
 _PUBLIC = [anmin, anmin.datasets, anmin.export, anmin.inspection, anmin.rows, anmin.search, anmin.solvers]
 
 # Of scikit-learn, whose docstrings refer to its own site.
@@ -70,7 +72,7 @@ _INHERITED = {"set_fit_request", "set_partial_fit_request", "set_score_request",
 
 
 class Submodules(SphinxDirective):
-    """Document the modules of a package, without the names that the package makes public."""
+    """Document the modules of a package, but for what the package makes public, and modules that a page names."""
 
     required_arguments = 1
 
@@ -78,10 +80,15 @@ class Submodules(SphinxDirective):
         """Return what automodule makes of each module."""
         package = importlib.import_module(self.arguments[0])
         public = [getattr(package, name) for name in package.__all__]
+        pages = "".join(page.read_text(encoding="utf-8") for page in _REFERENCE.glob("*.md"))
+        named = {"anmin.__main__", *re.findall(r"automodule:: (\S+)", pages)}
         lines: list[str] = []
         for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if info.ispkg or info.name in named:
+                continue
             module = importlib.import_module(info.name)
             excluded = [name for name, value in vars(module).items() if any(value is other for other in public)]
+            excluded += ["Lock"]  # of threading, which autodoc takes for the module's own
             lines += [f".. automodule:: {info.name}", f"   :exclude-members: {', '.join(excluded)}", ""]
         return self.parse_text_to_nodes("\n".join(lines))
 
