@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types docs check clean
 
 demo: $(VENV)/.demo  ## train on the bundled default data; writes model.json and report.html
 	$(BIN)/anmin fit --seed 0 --max-time 12 --out model.json --report report.html
@@ -19,7 +19,11 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-check: lint types test  ## everything that continuous integration runs
+docs: $(VENV)/.dev  ## build the documentation, with warnings as errors
+	$(BIN)/python -m sphinx -W -n -q --keep-going -c docs -d build/doctrees . build/site
+	@echo "Open build/site/index.html."
+
+check: lint types docs test  ## everything that continuous integration runs
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

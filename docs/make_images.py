@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from anmin import ReLURegressor, alpha_path, datasets, size_path
-from anmin.inspection import AlphaPathDisplay, CreaseDisplay, SizePathDisplay
+from anmin.inspection import AlphaPathDisplay, CellsDisplay, CreaseDisplay, SizePathDisplay
 
 DOCS = Path(__file__).parent.resolve()
 IMAGES = DOCS / "images"
@@ -30,11 +30,22 @@ def main() -> None:
     The data of alpha.png and sizes.png need ANMIN_DATA or OpenML, and cookbook-cat.png needs Chromium.
     """
     IMAGES.mkdir(exist_ok=True)
+    draw_cells()
     draw_field()
     draw_path()
     draw_sizes()
-    for page in sorted((DOCS / "cookbook").glob("*.md")):
+    for page in (DOCS / "quick-start.md", DOCS / "pictures.md", *sorted((DOCS / "cookbook").glob("*.md"))):
         draw_page(page)
+
+
+def draw_cells() -> None:
+    """Draw a network of few neurons, and the cells into which it cuts the plane."""
+    data = datasets.make_sdf("star", size=48)
+    model = ReLURegressor(n_neurons=12, alpha=1e-5, random_state=0).fit(data.X, data.y)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+    CreaseDisplay.from_estimator(model, data.X, ax=axes[0])
+    CellsDisplay.from_estimator(model, data.X, ax=axes[1])
+    figure.savefig(IMAGES / "cells.png", dpi=110)
 
 
 def draw_field() -> None:
@@ -68,11 +79,11 @@ def draw_page(page: Path) -> None:
                     subprocess.run(shlex.split(line.removeprefix("$ ")), check=True, stdout=subprocess.DEVNULL)
                 continue
             exec(compile(text, page.name, "exec"), names)
-            picture = re.search(r"\]\((?:\.\./)?images/(.+?)\)", following)
-            if picture and plt.get_fignums():
-                plt.gcf().savefig(IMAGES / picture[1], dpi=110)
-            elif picture:
-                photograph(Path("cat.html"), IMAGES / picture[1])
+            pictures = re.findall(r"\]\((?:\.\./)?images/(.+?)\)", following)
+            for number, picture in zip(plt.get_fignums(), pictures, strict=False):
+                plt.figure(number).savefig(IMAGES / picture, dpi=110)
+            if pictures and not plt.get_fignums():
+                photograph(Path("cat.html"), IMAGES / pictures[0])
             plt.close("all")
 
 

@@ -8,7 +8,7 @@ by
 with one curvature h_i for all outputs of a row, so that the sums of a weighted least-squares fit, to the targets
 F − g/h with the weights w·h, are all that a step needs (:mod:`anmin.search.reweighted`). For the Huber loss and the
 quantile losses the quadratic lies above the loss, so that lowering one lowers the other; the others have the loss's own
-curvature, but never less than moves a prediction by :data:`_FURTHEST`. These others are likelihoods, which have slopes
+curvature, but never less than moves a prediction by 4. These others are likelihoods, which have slopes
 besides for a method that needs no quadratics (:mod:`anmin.search.quasi_newton`).
 """
 

@@ -29,6 +29,8 @@ _WORTH_COMPILING, _MOST_COMPILED_INPUTS = 5e8, 8
 class ReLUNetwork:
     """A two-layer network f(x) = σ((1, x)ᵀ A) B + b0 with σ(t) = max(t, 0) + negative_slope · min(t, 0).
 
+    The weights are stored as read-only float64 arrays.
+
     Parameters
     ----------
     A : array of shape (p, h), p = d + 1
@@ -41,8 +43,6 @@ class ReLUNetwork:
         Slope of the activation for negative arguments; 0 is the ReLU.
     feature_names, output_names : sequence of str, optional
         Names of the d inputs and the c outputs, kept in the model file.
-
-    The weights are stored as read-only float64 arrays.
 
     Raises
     ------

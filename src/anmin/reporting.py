@@ -55,7 +55,7 @@ def reported(estimator: Any, X: Any, y: Any, sample_weight: Any, attributes: Cal
     """Report a fit; what is yielded is to be called after each iteration, in raw units.
 
     ``attributes`` is given a network and returns the fitted attributes with which ``estimator`` would predict by it.
-    The method in which this is used must be decorated by :func:`with_callbacks`.
+    The method in which this is used must be decorated by ``with_callbacks``.
     """
     if not hasattr(estimator, "set_callbacks"):
         yield []

@@ -121,6 +121,7 @@ class ResidualsDisplay:
         ax.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         beyond = len(residuals) - len(inside)
         ax.set(xlabel=f"residual of {self._label} (predicted − actual)", ylabel="rows", xlim=(-reach, reach))
+        ax.locator_params(axis="x", nbins=5)  # small residuals have long labels
         if beyond:
             ax.set_title(
                 f"{beyond:,} row{'s' if beyond > 1 else ''} beyond ±{reach:.3g}", fontsize="small", color=MUTED

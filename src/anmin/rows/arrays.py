@@ -61,6 +61,8 @@ class Moments:
 class ArrayRows:
     """Rows held in NumPy arrays.
 
+    All sums are float64, in a fixed order, whatever the type of the rows.
+
     Parameters
     ----------
     X : array of shape (N, d)
@@ -75,8 +77,6 @@ class ArrayRows:
     passes : {"auto", "product", "pairs", "cells", "updates"}, default "auto"
         How the sums of the heavy pass are made: by products of matrices, which is plain and dear; by pairs of neurons;
         from the cells of equal pattern; by updates of earlier sums where there are any. "auto" takes the cheapest.
-
-    All sums are float64, in a fixed order, whatever the type of the rows.
 
     Raises
     ------

@@ -28,7 +28,7 @@ _SLOW = 1e-3  # relative decrease of the loss below which kinks are rounded less
 
 @dataclass(frozen=True, eq=False)
 class Activity:
-    """What is kept of the sums of a quadratic, once a step is taken: they are :class:`PatternSums` of no further use.
+    """What is kept of the sums of a quadratic once a step is taken, as :class:`anmin.solvers.problem.PatternSums`.
 
     Attributes
     ----------

@@ -171,7 +171,7 @@ def solve(
         Seconds after which no further iteration begins.
     validation : ArrayRows, optional
         Held-out rows, in the problem's coordinates, to choose the best iterate by. The solve ends where their error
-        has not fallen for :data:`PATIENCE` iterations, and for as many as it took to fall to its least.
+        has not fallen for ``PATIENCE``, 200, iterations, and for as many as it took to fall to its least.
     callbacks : sequence of callables
         Each is called as ``callback(record, network)`` after every iterate, in the problem's coordinates; a true
         result stops the solve.
