@@ -216,7 +216,7 @@ def model_document():
         ({"B": [[1.0]]}, "A network needs A of shape"),
         ({"b0": [1.0, 2.0]}, "A network needs A of shape"),
         ({"b0": [float("inf")]}, "must be finite"),
-        ({"b0": [10**400]}, "too large"),
+        ({"b0": [10**400]}, "must be finite"),
         ({"negative_slope": 2}, "negative_slope"),
         ({"negative_slope": None}, "negative_slope"),
         ({"feature_names": ["a", "b"]}, "feature_names"),

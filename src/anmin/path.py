@@ -21,7 +21,7 @@ from anmin.rows import ArrayRows, Scaling
 from anmin.search.initialisation import starting_weights
 from anmin.selection import choose_alpha, evidence
 from anmin.solvers import Problem, Solution, VarPro, solve
-from anmin.solvers.memory import check_memory
+from anmin.memory import check_memory
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
 
 Criterion = Literal["held_out", "leave_one_out", "gcv", "evidence"]

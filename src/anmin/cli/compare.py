@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anmin.cli.errors import INTERRUPTED
+from anmin.cli.terminal import say
 
 if TYPE_CHECKING:
     from anmin.datasets import Dataset
@@ -93,7 +94,7 @@ def compare(
     _show(title, found, notes)
     if out is not None:
         _write(out, title, runs, notes)
-        typer.echo(f"Wrote {out}.")
+        say(f"Wrote {out}.")
     if interrupted:
         typer.echo("Interrupted; this is what was done so far.", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -141,13 +142,13 @@ def _contest(dataset: Dataset, rivals: list[Rival], n_splits: int, seed: int, qu
 
 
 def _show(title: str, found: list[Standing], notes: list[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from anmin.cli.terminal import PlainConsole
     from anmin.lab.standings import cells, headings
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, markup=False, soft_wrap=True)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     names = headings("RMSE")
     # Only after an interrupt do some have fewer splits than the title says.

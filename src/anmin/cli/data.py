@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from anmin import datasets
 from anmin.datasets import Dataset
 from anmin.network import ReLUNetwork
-from anmin.solvers.memory import available_bytes
+from anmin.memory import available_bytes
 
 if TYPE_CHECKING:
     from anmin.rows.files import TableRows

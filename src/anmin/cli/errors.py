@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from anmin.cli.terminal import say, shortened, show_warning
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -23,6 +26,9 @@ class PlainErrors(TyperGroup):
         """Run a command line; in standalone mode, which is the default, exit with its code."""
         standalone = kwargs.pop("standalone_mode", True)
         kwargs["standalone_mode"] = False
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a letter that it lacks is no reason to fail
         if not standalone:
             return super().main(*args, **kwargs)
         try:
@@ -45,7 +51,9 @@ class PlainErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = show_warning  # type: ignore[assignment]
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             _say("Interrupted before there was a result; no file was written.")
             raise typer.Exit(INTERRUPTED) from None
@@ -63,7 +71,7 @@ class PlainErrors(TyperGroup):
 
 
 def _say(message: str) -> None:
-    typer.echo("Error: " + " ".join(message.split()), err=True)
+    say("Error: " + shortened(" ".join(message.split())), err=True)
 
 
 def _in_words(error: OSError) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anmin.cli.errors import INTERRUPTED
+from anmin.cli.terminal import say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +150,7 @@ def fit(
         _show(model, dataset, row_weights, fitted, test, out, report, data is None, large)
     if model.status_ is Status.INTERRUPTED:
         more = " The same command with --resume goes on." if kept is not None and kept.exists() else ""
-        typer.echo(
+        say(
             f"Interrupted after {model.n_iter_} iterations; the best network so far was saved to {out}.{more}", err=True
         )
         raise typer.Exit(INTERRUPTED)
@@ -190,13 +191,8 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: dict[str, Any], quiet: bo
     with termination_interrupts(), warnings.catch_warnings():
         # How the fit ended is part of the result that is shown.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.showwarning = _show_warning  # type: ignore[assignment]
         model = ReLURegressor(**settings, verbose=0 if quiet else 1).fit(X, y, sample_weight)
     return model.set_params(verbose=0)
-
-
-def _show_warning(message: Warning | str, *where: Any) -> None:
-    typer.echo(f"Warning: {message}", err=True)
 
 
 def _show(
@@ -210,14 +206,14 @@ def _show(
     is_default: bool,
     large: TableRows | None,
 ) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from anmin.cli.terminal import PlainConsole
     from anmin.inspection import Scores
 
     network = model.network_
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     n_rows = len(fitted) if large is None else large.n_rows
     console.print(
         f"[bold]{escape(dataset.name)}[/]: {n_rows:,} rows, {_count(network.n_features, 'input')}, "

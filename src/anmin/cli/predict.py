@@ -38,13 +38,14 @@ def predict(
     from anmin import ReLUNetwork
     from anmin.cli.data import input_names, is_dataset, open_columns
     from anmin.cli.outputs import check_outputs
+    from anmin.cli.terminal import header
     from anmin.datasets import csv_parts, write_csv_parts
 
     check_outputs({"--out": out}, [model] if is_dataset(data) else [model, data])
     network = ReLUNetwork.load(model)
     source = open_columns(data, encoding)
     predictions = map(network.predict, source.numbers_in_parts(input_names(network, source, data)))
-    names = network.output_names or tuple(f"prediction_{k}" for k in range(network.n_outputs))
+    names = header(network.output_names or [f"prediction_{k}" for k in range(network.n_outputs)])
     if out is None:
         for text in csv_parts(names, predictions):
             typer.echo(text, nl=False)
@@ -68,11 +69,11 @@ def evaluate(
 
     Example: anmin evaluate model.json houses_2024.csv --target price
     """
-    from rich.console import Console
     from rich.table import Table
 
     from anmin import ReLUNetwork
     from anmin.cli.data import input_names, named_columns, open_columns
+    from anmin.cli.terminal import PlainConsole
     from anmin.inspection import Scores
     from anmin.rows.arrays import check_weights
 
@@ -103,4 +104,4 @@ def evaluate(
         scores = Scores.of(y, predicted, row_weights)
         numbers = [f"{value:.5g}" for value in (scores.mse, scores.rmse, scores.mae)]
         table.add_row(name, f"{scores.n_rows:,}", *numbers, f"{scores.r2:.4f}")
-    Console(highlight=False, markup=False).print(table)
+    PlainConsole(highlight=False, markup=False).print(table)

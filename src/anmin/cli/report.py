@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from anmin.cli.predict import Encoding, Model
+from anmin.cli.terminal import say
 
 
 def report(
@@ -73,4 +74,4 @@ def report(
             title=f"The network of {model.name}",
             data=f"On {data}." if is_dataset(data) else f"On {Path(data).name}.",
         )
-    typer.echo(f"Wrote {out}.")
+    say(f"Wrote {out}.")

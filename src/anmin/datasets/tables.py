@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from anmin.datasets import csv_files
 from anmin.datasets.dataset import Dataset
+from anmin.memory import available_bytes, readable_bytes
 
 PARQUET_ENDINGS = (".parquet", ".pq")
 CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
@@ -26,6 +27,9 @@ _COMPRESSED = (".gz", ".bz2", ".zst")
 _SHOWN_COLUMNS = 12
 _BATCH_ROWS = 2**18
 _CSV_BYTES = 8  # of a number in a CSV file, about
+_FEWEST_CSV_BYTES = 2  # of a number and what parts it from the next
+_USUAL_COMPRESSION = 4
+_READ_BYTES = 16  # of a number while a table is read: as Arrow has it, and as NumPy has it
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Table:
 
     def require(self, names: Sequence[str]) -> None:
         """Raise ValueError unless the table has all of these columns."""
-        missing = [name for name in names if name not in self.columns]
+        columns = set(self.columns)
+        missing = [name for name in names if name not in columns]
         if missing:
             raise ValueError(f"{self.path} has no {_column(missing)}; the file has the {_column(self.columns)}.")
 
@@ -63,10 +68,10 @@ class Table:
         Raises
         ------
         ValueError
-            If a column is missing, holds anything but finite numbers, a line has too many or too few fields, the text
-            is not of the encoding, or there are no rows.
+            If a column is missing or named twice, holds anything but finite numbers, a line has too many or too few
+            fields, the text is not of the encoding, there are no rows, or more than the memory that is free would hold.
         """
-        self.require(names)
+        self._require_once(names)
         table = self._read(names)
         if table.num_rows == 0:
             raise ValueError(f"{self.path} has column names but no rows.")
@@ -91,9 +96,12 @@ class Table:
             As for :meth:`numbers`, but not for values that are missing or infinite; and if a file of a folder has other
             columns than the first.
         """
-        self.require(names)
+        self._require_once(names)
         source = self._csv_batches(names, n_rows) if self.delimiter else self._parquet_batches(names, n_rows)
         for batch in source:
+            if not names:
+                yield np.empty((batch.num_rows, 0))
+                continue
             columns = [pa.chunked_array([batch.column(j)]) for j in range(len(names))]
             single = all(pa.types.is_float32(column.type) for column in columns)
             out = np.empty((batch.num_rows, len(names)), dtype=np.float32 if single else np.float64)
@@ -114,9 +122,19 @@ class Table:
     def n_values(self) -> int:
         """Return about how many numbers the table holds, without reading it."""
         if self.delimiter:
-            return self.path.stat().st_size // _CSV_BYTES
+            compression = _USUAL_COMPRESSION if self._is_compressed() else 1
+            return self.path.stat().st_size * compression // _CSV_BYTES
         with _parquet_errors(self.path):
             return sum(pyarrow.parquet.read_metadata(file).num_rows for file in self.files()) * len(self.columns)
+
+    def _require_once(self, names: Sequence[str]) -> None:
+        self.require(names)
+        twice = _twice(names)
+        if twice is not None:
+            raise ValueError(f"The column {twice!r} of {self.path} is asked for twice; it can be used once.")
+
+    def _is_compressed(self) -> bool:
+        return self.path.suffix.lower() in _COMPRESSED
 
     def _parquet_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
         for path in self.files():
@@ -124,6 +142,7 @@ class Table:
                 missing = [name for name in names if name not in file.schema_arrow.names]
                 if missing:
                     raise ValueError(f"{path} has no {_column(missing)}, which the other files of {self.path} have.")
+                self._check_kinds(file, names)
                 for batch in file.iter_batches(batch_size=n_rows, columns=list(names)):
                     yield batch.select(list(names))
 
@@ -164,9 +183,10 @@ class Table:
         both = [name for name in ignored if name in used]
         if both:
             raise ValueError(f"The column {both[0]!r} cannot be both used and left out.")
-        twice = [name for name in features or () if name in used or list(features or ()).count(name) > 1]
-        if twice:
-            raise ValueError(f"The column {twice[0]!r} cannot be used twice.")
+        named = [*used, *(features or ())]
+        twice = _twice(named)
+        if twice is not None:
+            raise ValueError(f"The column {twice!r} cannot be used twice.")
         if features is None:
             features = [name for name in self.columns if name not in used and name not in ignored]
         if not features:
@@ -176,22 +196,53 @@ class Table:
         return tuple(features), targets
 
     def _read(self, names: Sequence[str]) -> pa.Table:
+        available = available_bytes()
         if self.delimiter:
-            return csv_files.read_columns(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
+            layout = (self.path, self.columns, names, self.encoding, self.delimiter, self.header)
+            most = _READ_BYTES * self.path.stat().st_size // _FEWEST_CSV_BYTES
+            if available is None or not (self._is_compressed() or most > available):
+                return csv_files.read_columns(*layout)
+            # Counted while it is read: a small compressed file may hold any number of rows.
+            batches, needed = [], 0
+            for batch in csv_files.read_batches(*layout):
+                batches.append(batch)
+                needed += _READ_BYTES * batch.num_rows * len(names)
+                if needed > available:
+                    raise self._too_large(available)
+            return pa.Table.from_batches(batches) if batches else pa.table({name: [] for name in names})
         with _parquet_errors(self.path):
+            n_rows = 0
+            for path in self.files():
+                with pyarrow.parquet.ParquetFile(path) as file:
+                    n_rows += file.metadata.num_rows
+                    self._check_kinds(file, [name for name in names if name in file.schema_arrow.names])
+            if available is not None and _READ_BYTES * n_rows * len(names) > available:
+                raise self._too_large(available)
             return _parquet(self.path).to_table(columns=list(names))
 
-    def _floats(self, name: str, column: pa.ChunkedArray) -> NDArray:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-            if not pa.types.is_boolean(kind):
-                example = next((value for value in column.to_pylist() if value is not None), None)
+    def _too_large(self, available: int) -> ValueError:
+        return ValueError(
+            f"{self.path} holds more numbers than fit into memory, of which {readable_bytes(available)} are free; take "
+            f"fewer rows or columns, or a command that reads part by part: anmin fit and anmin predict do."
+        )
+
+    def _check_kinds(self, file: pyarrow.parquet.ParquetFile, names: Sequence[str]) -> None:
+        """Raise ValueError for a column that holds no numbers, of which a single row is read."""
+        kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        for name in names:
+            if not _is_numeric(kinds[name]):
+                first = next(file.iter_batches(batch_size=1, columns=[name]), None)
+                example = "" if first is None else f" such as {csv_files.shortened(_as_text(first.column(name)[0]))!r}"
                 raise ValueError(
-                    f"Column {name!r} of {self.path} must hold numbers; it holds {kind} such as "
-                    f"{csv_files.shortened(str(example))!r}; encode it as numbers or leave the column out."
+                    f"Column {name!r} of {self.path} must hold numbers; it holds "
+                    f"{_kind_name(kinds[name])}{example}; encode it as numbers or leave the column out."
                 )
+
+    def _floats(self, name: str, column: pa.ChunkedArray) -> NDArray:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_boolean(column.type):
             column = column.cast(pa.int8())
-        column = column.cast(kind) if pa.types.is_dictionary(column.type) else column
         return column.cast(pa.float64(), safe=False).to_numpy()  # missing values become NaN
 
     def _check_finite(self, names: Sequence[str], values: NDArray, first: int = 0) -> None:
@@ -246,11 +297,12 @@ def open_table(path: str | os.PathLike, *, encoding: str = "utf-8", header: bool
             f"{path} must be a CSV file ({', '.join(CSV_ENDINGS)}), a Parquet file "
             f"({', '.join(PARQUET_ENDINGS)}) or a folder of Parquet files."
         )
-    for i, name in enumerate(table.columns):
-        if not name:
-            raise ValueError(f"Column {i + 1} of {path} has no name in the first line; every column needs one.")
-        if name in table.columns[:i]:
-            raise ValueError(f"{path} has two columns named {name!r}; every column needs a name of its own.")
+    if "" in table.columns:
+        unnamed = table.columns.index("") + 1
+        raise ValueError(f"Column {unnamed} of {path} has no name in the first line; every column needs one.")
+    twice = _twice(table.columns)
+    if twice is not None:
+        raise ValueError(f"{path} has two columns named {twice!r}; every column needs a name of its own.")
     return table
 
 
@@ -322,13 +374,41 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
         return tuple(_parquet(path).schema.names)
 
 
+def _twice(names: Sequence[str]) -> str | None:
+    """Return the first name that has been there before, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def _kind_name(kind: pa.DataType) -> str:
+    # Without the parts of nested types, whose names may be anything.
+    return _kind_name(kind.value_type) if pa.types.is_dictionary(kind) else str(kind).partition("<")[0]
+
+
+def _as_text(value: pa.Scalar) -> str:
+    try:
+        return str(value.as_py())
+    except (ValueError, OverflowError, pa.ArrowException):  # such as a date that Python has not
+        return "?"
+
+
 @contextmanager
 def _parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise ValueError(f"{path} is no longer there.") from None
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         raise ValueError(
             f"{path} could not be read as Parquet; it may be damaged, or a file of another kind."
         ) from None

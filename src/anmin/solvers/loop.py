@@ -17,7 +17,7 @@ from anmin.history import History, Record, Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.parts import RowsLostError
-from anmin.solvers.memory import check_memory
+from anmin.memory import check_memory
 from anmin.solvers.problem import TOO_LARGE, PatternSums, Problem, Solver, State
 from anmin.statistics import OutputStatistics
 
