@@ -6,6 +6,7 @@ that killed it fails, and the next one gets a new process.
 
 from __future__ import annotations
 
+import csv
 import functools
 import multiprocessing
 import os
@@ -24,12 +25,13 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-#: Seconds for each property, instead of a fixed number of examples: ``make fuzz`` sets it.
+#: Seconds for all properties together, instead of a fixed number of examples: ``make fuzz`` sets it.
 SECONDS = float(os.environ.get("ANMIN_FUZZ_SECONDS", "0"))
 #: A megabyte, and what any command may take beyond what it had: buffers of Arrow and of the sums.
 MB = 2**20
 ALLOWANCE = 150 * MB
 _ADDRESSES = 3 * 2**30  # of address space, beyond what the imports take
+_timed: list[str] = []  # the properties that share the seconds
 _LONGEST_SECONDS = 60.0
 _LONGEST_SENTENCE = 2000
 _FORBIDDEN = (
@@ -50,7 +52,7 @@ class Outcome(NamedTuple):
 
 
 def fuzzed(examples: int) -> Callable[[Callable], Callable]:
-    """Try a property on the same examples in every run, or on new ones for ANMIN_FUZZ_SECONDS."""
+    """Try a property on the same examples in every run, or on new ones for its share of ANMIN_FUZZ_SECONDS."""
     chosen = settings(
         max_examples=examples,
         deadline=None,
@@ -63,14 +65,17 @@ def fuzzed(examples: int) -> Callable[[Callable], Callable]:
         tried = chosen(test)
         if not SECONDS:
             return tried
+        _timed.append(test.__name__)
 
         @functools.wraps(tried)
         def for_long(victim: Victim, **kwargs: Any) -> None:
-            end = time.perf_counter() + SECONDS
+            end = time.perf_counter() + SECONDS / len(_timed)
             victim.counts.clear()
             while time.perf_counter() < end:
                 tried(victim=victim, **kwargs)
-            shown = ", ".join(f"{name} {count} with code {code}" for (name, code), count in sorted(victim.counts.items()))
+            shown = ", ".join(
+                f"{name} {count} with code {code}" for (name, code), count in sorted(victim.counts.items())
+            )
             print(f"\n{test.__name__}: {shown}")
 
         return for_long
@@ -172,6 +177,10 @@ def read_table(path: str, encoding: str = "utf-8") -> None:
     values = table.numbers(table.columns)
     assert np.array_equal(values, np.vstack(list(table.numbers_in_parts(table.columns))))
     assert np.isfinite(values).all()
+    if Path(path).suffix == ".csv":
+        with open(path, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as text:
+            rows = [row for row in csv.reader(text, delimiter=table.delimiter) if row][1:]
+        assert np.array_equal(values, [[float(cell) for cell in row] for row in rows])
 
 
 def one_of(*strategies: Any) -> st.SearchStrategy:
@@ -246,7 +255,7 @@ def _imported() -> None:
     for command in (
         "predict m.json t.csv -o p.csv",
         "evaluate m.json t.csv",
-        "fit t.csv -y y -n 1 --max-iter 1 -q --checkpoint c",
+        "fit t.csv -y y -n 2 --alpha 0.001 --max-iter 2 -q --checkpoint c",
         "compare t.csv -y y --rivals ridge --splits 1 -q",
         *(f"export m.json --to {to} -o e" for to in ("c", "glsl", "javascript", "json", "onnx")),
         "report m.json t.csv -o r.html",
@@ -301,17 +310,16 @@ class _Watch:
     def __call__(self, event: str, arguments: tuple) -> None:
         if not self._is_on:
             return
-        if event == "pickle.find_class" and _in_numba():
-            return  # its own cache of compiled code
-        if event in _FORBIDDEN and not self._may_start:
+        if event in _FORBIDDEN and not self._may_start and not _in_numba():
             self._noted.append(f"{event} {arguments!r}")
         if event == "open" and isinstance(arguments[0], str) and _writes(arguments[1], arguments[2]):
             path = os.path.abspath(arguments[0])
-            if not path.startswith(self._allowed):
+            if not path.startswith(self._allowed) and not _in_numba():
                 self._noted.append(f"writes {path}")
 
 
 def _in_numba() -> bool:
+    """Return whether it is Numba that keeps, or finds, code that it compiled."""
     frame = sys._getframe()
     while frame is not None:
         if "numba" in frame.f_code.co_filename:

@@ -76,10 +76,12 @@ def model_files(draw: Any) -> bytes:
     if draw(st.integers(0, 9)) == 0:
         pairs.append(f"{json.dumps(draw(st.sampled_from([*KEYS, 'other'])))}:{draw(piece)}")
     whole = ("{" + ",".join(pairs) + "}").encode()
-    return draw(one_of(*[whole] * 6, damaged(whole), damaged(whole), b"\xef\xbb\xbf" + whole, whole.decode().encode("utf-16")))
+    return draw(
+        one_of(*[whole] * 6, damaged(whole), damaged(whole), b"\xef\xbb\xbf" + whole, whole.decode().encode("utf-16"))
+    )
 
 
-@fuzzed(400)
+@fuzzed(300)
 @given(content=one_of(model_files(), model_files(), model_files(), st.binary(max_size=60)))
 def test_a_model_file_is_loaded_or_refused(victim: Victim, content: bytes) -> None:
     files = {"m.json": content}
@@ -95,14 +97,14 @@ COMMANDS = (
 )
 
 
-@fuzzed(120)
+@fuzzed(90)
 @given(content=model_files(), command=st.sampled_from(COMMANDS))
 def test_commands_take_or_refuse_a_model_file(victim: Victim, content: bytes, command: tuple[str, ...]) -> None:
     files = {"m.json": content, "t.csv": DATA}
     assert_polite(victim, command, files)
 
 
-@fuzzed(8)
+@fuzzed(5)
 @given(content=model_files(), rows=st.booleans())
 def test_a_model_file_is_reported_or_refused(victim: Victim, content: bytes, rows: bool) -> None:
     files = {"m.json": content, "t.csv": DATA}

@@ -263,8 +263,8 @@ def opened_checkpoint(
     Raises
     ------
     ValueError
-        Before any work: if another fit is using the file, or it cannot be gone on from (:meth:`Checkpoint.load`). Later:
-        if what was read from the file leads to an error, which is its cause.
+        Before any work: if another fit is using the file, or it cannot be gone on from (:meth:`Checkpoint.load`).
+        Later: if what was read from the file leads to an error, which is its cause.
     """
     # The same wherever the process goes, and by whatever link the file is named.
     checkpoint = Checkpoint(Path(path).resolve(), settings, data, seed, begun)

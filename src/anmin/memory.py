@@ -13,8 +13,8 @@ def check_memory(required: int, n_neurons: int, n_features: int) -> None:
     available = available_bytes()
     if available is not None and required > available:
         raise ValueError(
-            f"A fit of n_neurons={n_neurons} with {n_features} inputs needs about {readable_bytes(required)} of memory, "
-            f"of which {readable_bytes(available)} are free. Choose fewer neurons."
+            f"A fit of n_neurons={n_neurons} with {n_features} inputs needs about {readable_bytes(required)} of "
+            f"memory, of which {readable_bytes(available)} are free. Choose fewer neurons."
         )
 
 

@@ -339,11 +339,11 @@ def _read_weights(values: Any, dimensions: int) -> NDArray:
     return np.array(values, dtype=np.float64)
 
 
-def _read_names(document: dict[str, Any], key: str) -> list[str] | None:
+def _read_names(document: dict[str, Any], key: str) -> tuple[str, ...] | None:
     names = document.get(key)
     if names is not None and not isinstance(names, list):
         raise ValueError(f"{key} must be a list of texts, or null; got {reprlib.repr(names)}.")
-    return names
+    return None if names is None else tuple(names)
 
 
 def _names(name: str, names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:

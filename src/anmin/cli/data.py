@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from anmin import datasets
 from anmin.datasets import Dataset
-from anmin.network import ReLUNetwork
 from anmin.memory import available_bytes
+from anmin.network import ReLUNetwork
 
 if TYPE_CHECKING:
     from anmin.rows.files import TableRows

@@ -39,11 +39,18 @@ def read_header(path: Path, encoding: str, header: bool) -> tuple[tuple[str, ...
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty; it needs a line of column names and one line for each row.")
     with _text(path, encoding) as text:
-        first = ""
+        lines, length, n_quotes = [], 0, 0
         for line in _lines(path, text):
-            first += line
-            if first.count('"') % 2 == 0 or len(first) > _LONGEST_LINE:  # else a name goes over several lines
+            lines.append(line)
+            length, n_quotes = length + len(line), n_quotes + line.count('"')
+            if n_quotes % 2 == 0 or length > _LONGEST_LINE:  # else a name goes over several lines
                 break
+        first = "".join(lines)
+        if "\x00" in first:  # by which Arrow would lose rows
+            raise ValueError(
+                f"The first line of {path} has the character NUL, which no name can have; it may be of another "
+                f"encoding, such as utf-16, or a file of another kind."
+            )
         delimiter = next((mark for mark in _DELIMITERS if mark in first), ",")
         fields = csv.reader(io.StringIO(first, newline=""), delimiter=delimiter, strict=True)
         names = [name.strip() for name in next(fields, [])]
@@ -111,8 +118,8 @@ def _options(columns: Sequence[str], names: Sequence[str], encoding: str, delimi
 def csv_parts(names: Sequence[str], parts: Iterable[ArrayLike]) -> Iterator[bytes]:
     """Yield the CSV text, in UTF-8, of a header of k names, and of one array of numbers (n, k) after the other."""
     header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(names)
-    yield header.getvalue().encode()
+    csv.writer(header, lineterminator="\r\n").writerow(names)  # by both of which names are quoted that have them
+    yield header.getvalue().removesuffix("\r\n").encode() + b"\n"
     for part in parts:
         values = np.asarray(part, dtype=np.float64)
         table = pa.table([pa.array(column) for column in values.T], names=[str(i) for i in range(len(names))])

@@ -228,6 +228,9 @@ class Table:
 
     def _check_kinds(self, file: pyarrow.parquet.ParquetFile, names: Sequence[str]) -> None:
         """Raise ValueError for a column that holds no numbers, of which a single row is read."""
+        twice = _twice(file.schema_arrow.names)
+        if twice is not None:
+            raise ValueError(f"A file of {self.path} has two columns named {twice!r}; each needs a name of its own.")
         kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
         for name in names:
             if not _is_numeric(kinds[name]):

@@ -61,7 +61,8 @@ def write_model_report(
     ImportError
         If Matplotlib is not installed.
     ValueError, FileNotFoundError
-        If the arrays do not fit the network, its numbers are too large to be drawn, there are targets or weights without rows, or there is no such folder.
+        If the arrays do not fit the network, its numbers are too large to be drawn, there are targets or weights
+        without rows, or there is no such folder.
     """
     require_matplotlib()
     if X is None and not (y is None and sample_weight is None):
