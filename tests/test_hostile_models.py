@@ -35,13 +35,14 @@ def documents(draw: Any) -> list[tuple[str, Any]]:
         return [[draw(weight) for _ in range(columns)] for _ in range(rows)]
 
     odd = one_of(st.text(max_size=8), st.sampled_from(HOSTILE), "x0", "y", "=1+1", "\x1b[31m", "../../x")
-    x, y = [draw(one_of(odd, f"x{j}", f"x{j}", f"x{j}")) for j in range(d)], [draw(one_of(odd, "y", "z"))] * c
+    x = [draw(odd) if draw(st.integers(0, 5)) == 5 else f"x{j}" for j in range(d)]
+    y = [draw(odd) if draw(st.integers(0, 5)) == 5 else name for name in ("y", "z")[:c]]
     return [
         ("schema", "anmin.ReLUNetwork"),
         ("version", 1),
         ("negative_slope", draw(st.sampled_from([0.0, 0, 0.1]))),
-        ("feature_names", draw(one_of(x, x, None))),
-        ("output_names", draw(one_of(y, [f"{k}" for k in range(c)], None))),
+        ("feature_names", draw(one_of(x, x, x, None))),
+        ("output_names", draw(one_of(y, y, None))),
         ("A", matrix(d + 1, h)),
         ("B", matrix(h, c)),
         ("b0", matrix(1, c)[0]),
