@@ -2,15 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SECONDS ?= 600
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: demo test lint types docs check clean
+.PHONY: demo test fuzz lint types docs check clean
 
 demo: $(VENV)/.demo  ## train on the bundled default data; writes model.json and report.html
 	$(BIN)/anmin fit --seed 0 --max-time 12 --out model.json --report report.html
 
 test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.dev  ## throw new hostile inputs at everything that reads files, for about SECONDS
+	ANMIN_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -s tests/test_hostile_*.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_limits
 
+from hostile import Victim
 from problems import CASES, Case
 
 
@@ -30,3 +32,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the public data sets are not on this machine (set ANMIN_DATA to their folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def victim() -> Iterator[Victim]:
+    """The process that meets hostile inputs, which starts at the first of them."""
+    if sys.platform != "linux":
+        pytest.skip("memory is limited and measured as Linux has it")
+    with Victim() as victim:
+        yield victim

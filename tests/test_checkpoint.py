@@ -641,6 +641,26 @@ def test_a_damaged_byte_is_found_or_makes_no_difference(kept):
     assert len(told) > 40
 
 
+def test_an_error_from_what_was_read_names_the_checkpoint(kept):
+    """A file in order but for its arrays, which no fit left behind, is found out in the middle of the fit."""
+    with np.load(kept) as stored:
+        arrays = {name: stored[name] if name == "content" else stored[name].astype("U4") for name in stored.files}
+    with kept.open("wb") as file:
+        np.savez(file, **arrays)
+    with pytest.raises(ValueError, match=r"could not go on from the checkpoint .*, which may be damaged \(") as caught:
+        ReLURegressor(**SHORT, checkpoint=kept).fit(X, Y)
+    assert caught.value.__cause__ is not None
+    assert isinstance(caught.value.__cause__, TypeError | ValueError)
+
+
+def test_an_error_without_a_file_is_what_it_was(tmp_path):
+    def fail(record, network):
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        quiet(ReLURegressor(**SHORT, checkpoint=tmp_path / "fit", callbacks=fail), X, Y)
+
+
 def test_a_folder_and_another_solver_are_refused(tmp_path):
     class Own(VarPro):
         pass

@@ -9,7 +9,9 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from typer.testing import CliRunner, Result
 
 from anmin import ReLUNetwork, datasets
 from anmin.cli import app, options
+from anmin.cli.standard_input import _first_lines
+from anmin.datasets.csv_pieces import read_pieces
 from anmin.inspection import Scores
 
 PAGE = (Path(__file__).parents[1] / "docs" / "command-line.md").read_text(encoding="utf-8")
@@ -155,6 +159,31 @@ def test_an_interrupted_fit_prints_its_result_and_a_warning(monkeypatch: pytest.
     assert "the best network so far was saved" in strict(result.stderr)["warning"]
 
 
+@pytest.mark.parametrize("name", ["a\x1b[31m\n\u202e  b", "[red]:smile:", "x" * 5000])
+def test_messages_are_cut_and_plain_for_a_person_and_exact_for_a_machine(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*arguments: Any) -> Any:
+        warnings.warn(f"Beware of {name}.", stacklevel=2)
+        raise ValueError(f"There is no {name}.")
+
+    monkeypatch.setattr(ReLUNetwork, "predict", predict)
+    command = ("evaluate", "model.json", "t.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        told, machine = (run(*command, *more, code=2).stderr.splitlines() for more in ((), ("--json",)))
+    assert [json.loads(line) for line in machine] == [
+        {"warning": f"Beware of {name}."},
+        {"error": f"There is no {name}."},
+    ]
+    assert all(line.isprintable() and len(line) < 1100 for line in told)
+    expected = ["Warning: Beware of ", "Error: There is no "]
+    assert [line.startswith(start) for line, start in zip(told, expected, strict=True)] == [True, True]
+    if len(name) < 1000:
+        shown = name.replace("\x1b", "\\x1b").replace("\n", " ").replace("\u202e", "\\u202e").replace("  ", " ")
+        assert told == [f"{start}{shown}." for start in expected]
+
+
 @pytest.mark.parametrize("kind", MACHINES)
 def test_quiet_leaves_out_the_advice_and_what_is_in_a_file_anyway(kind: str) -> None:
     told, quiet = run(*MACHINES[kind]).stdout, run(*MACHINES[kind], "--quiet").stdout
@@ -215,6 +244,27 @@ def test_standard_input_is_a_table_like_a_file(arguments: tuple[str, ...], monke
     assert sorted(Path(os.environ.get("TMPDIR", "/tmp")).glob("anmin-*")) == before  # nothing is left behind
 
 
+def test_names_of_several_lines_come_in_pieces_too_and_no_prediction_is_a_formula() -> None:
+    names = ("a\nb", 'c"\r\n,d', "=1+1\x1b[31m")
+    ReLUNetwork([[0.0], [1.0], [0.0]], [[1.0]], [0.0], feature_names=names[:2], output_names=names[2:]).save("h.json")
+    datasets.write_csv("h.csv", names, np.arange(6.0).reshape(2, 3))
+    given = Path("h.csv").read_bytes()
+    expected = "'=1+1\\x1b[31m\n0\n3\n"
+    assert run("predict", "h.json", "-", given=given).stdout == expected
+    assert run("predict", "h.json", "h.csv").stdout == expected
+    document = strict(run("predict", "h.json", "-", "--out", "p.csv", "--json", given=given).stdout)
+    assert document["target_names"] == [names[2]]
+    assert Path("p.csv").read_text() == expected
+    for size in (1, 3, 1000):
+        pieces = [given[i : i + size] for i in range(0, len(given), size)]
+        source = iter(pieces)
+        first = _first_lines(SimpleNamespace(read=lambda n, source=source: next(source, b"")))
+        assert first.startswith(given[: given.index(b"0,1,2")])
+        batches = read_pieces(pieces, Path("p"), names, names[:2], "utf-8", ",", True)
+        rows = np.vstack([np.column_stack([batch.column(0), batch.column(1)]) for batch in batches])
+        np.testing.assert_array_equal(rows, [[0, 1], [3, 4]])
+
+
 def test_an_export_is_tried_on_standard_input() -> None:
     arguments = ("export", "model.json", "--to", "json", "--out", "copy.json", "--json", "--data")
     trial = strict(run(*arguments, "-", given=Path("t.csv").read_text()).stdout)["trial"]
@@ -227,8 +277,6 @@ def test_text_without_lines_is_refused_before_it_fills_the_memory(monkeypatch: p
     monkeypatch.setattr("anmin.datasets.csv_pieces._LONGEST", 1000)
     long = "1" * 3000
     assert "Standard input has no line break in" in run("predict", "model.json", "-", given=long, code=2).stderr
-    from anmin.datasets.csv_pieces import read_pieces
-
     pieces = [b"a\n1\n", *[b"1" * 600] * 3]
     with pytest.raises(ValueError, match=r"p has no line break in 1,200 characters"):
         list(read_pieces(pieces, Path("p"), ("a",), ("a",), "utf-8", ",", True))
@@ -312,8 +360,6 @@ def test_rows_are_predicted_when_they_come_and_an_interrupt_ends_the_wait() -> N
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
 @pytest.mark.parametrize("size", [1, 7, 10**6])
 def test_a_stream_in_any_pieces_gives_the_rows_of_the_file(encoding: str, size: int) -> None:
-    from anmin.datasets.csv_pieces import read_pieces
-
     text = 'höhe,name,b\n1,"x, ""y""\nz",2\n\n3,t,4e0\n5,"",6'
     data = text.encode(encoding)
     pieces = [data[i : i + size] for i in range(0, len(data), size)]

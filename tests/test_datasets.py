@@ -252,3 +252,23 @@ def _size(name: str) -> tuple[int, int, int]:
     rows, rest = CATALOGUE[name].size.replace(",", "").split(" × ")
     inputs, outputs = rest.split(" -> ")
     return int(rows), int(inputs), int(outputs)
+
+
+@pytest.mark.parametrize("content", ["text", "truncated", "an array", "other names", "objects"])
+def test_a_damaged_archive_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str) -> None:
+    monkeypatch.setenv("ANMIN_DATA", str(tmp_path))
+    path = tmp_path / "horse_sdf.npz"
+    with path.open("wb") as file:
+        match content:
+            case "text":
+                file.write(b"not an archive")
+            case "an array":
+                np.save(file, np.zeros(3))
+            case "other names":
+                np.savez(file, Z=np.zeros(3))
+            case _:
+                np.savez(file, X=np.array([{}]), y=np.zeros(1))
+    if content == "truncated":
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"horse_sdf\.npz could not be read as an archive of arrays"):
+        datasets.load("horse_sdf")

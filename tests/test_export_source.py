@@ -26,12 +26,12 @@ def test_c_passes_nan_on(tmp_path):
     assert np.isfinite(result[1:]).all()
 
 
-@pytest.mark.parametrize("text", [*HOSTILE, "double", "gl_Position", "0x", "__", "max", "x" * 200])
+@pytest.mark.parametrize("text", [*HOSTILE, "double", "gl_Position", "0x", "__", "max", "x", "y", "value", "x" * 200])
 def test_names_become_identifiers(text):
     name = identifier(text)
     assert re.fullmatch(r"[A-Za-z](_?[A-Za-z0-9])*", name)
     assert len(name) <= 40
-    assert name not in {"double", "max"}
+    assert name not in {"double", "max", "x", "y", "value"}
     assert not name.startswith("gl_")
 
 

@@ -30,7 +30,7 @@ from anmin.inspection import (
     write_model_report,
     write_report,
 )
-from anmin.inspection.plane import crease_segments
+from anmin.inspection.plane import Plane, crease_segments
 from anmin.inspection.plotting import colour_range
 
 matplotlib.use("Agg")
@@ -166,6 +166,15 @@ def test_constant_inputs_and_networks_without_creases_are_drawn() -> None:
     display = CreaseDisplay.from_network(network, np.ones((3, 2)), np.ones(3))
     assert len(display.segments) == 0
     display.figure_.canvas.draw()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3e9, 1e17, 1e308, -1.79e308, 1e-300])
+def test_a_plane_around_a_constant_input_has_points_beside_each_other(value: float) -> None:
+    plane = Plane.around(np.array([[value, 0.0], [value, 2.0]]), None)
+    assert (plane.low[1], plane.high[1]) == (0.0, 2.0)
+    assert plane.low[0] < value < plane.high[0]
+    assert np.unique(np.linspace(plane.low[0], plane.high[0], 240)).size == 240
+    assert abs(value) > 1e5 or plane.high[0] - plane.low[0] == 1
 
 
 def test_crease_display_refuses_other_networks(plane_fit) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from anmin.history import History, Record, Status
+from anmin.memory import available_bytes, check_memory
 from anmin.network import ReLUNetwork
 from anmin.rows import ArrayRows
 from anmin.search import solve_with_restarts
 from anmin.solvers import SOLVERS, Anmin, Problem, solve
-from anmin.solvers.memory import available_bytes, check_memory
 from anmin.solvers.problem import State
 from anmin.statistics import OutputStatistics
 from problems import CASES

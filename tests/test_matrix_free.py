@@ -330,7 +330,7 @@ def test_a_fit_that_memory_refused_runs_by_default(monkeypatch):
     least = Recombining(MatrixFree()).required_bytes(3, 40, 1, 200)
     assert least < needed
     free = (needed + least) // 2
-    monkeypatch.setattr("anmin.solvers.memory.available_bytes", lambda: free)
+    monkeypatch.setattr("anmin.memory.available_bytes", lambda: free)
     monkeypatch.setattr("anmin.search.automatic.available_bytes", lambda: free)
     with pytest.raises(ValueError, match=r"n_neurons=40 with 3 inputs needs about .* of memory, of which .* are free"):
         ReLURegressor(40, solver="varpro").fit(X, Y)

@@ -209,6 +209,13 @@ def model_document():
     [
         ({"schema": "other"}, "schema"),
         ({"version": 99}, "version 99"),
+        ({"version": True}, "version True"),
+        ({"schema": ["x" * 10**5] * 9}, r"got \['xxx.{20,400}$"),
+        ({"feature_names": {"a": 1}}, "feature_names must be a list of texts, or null"),
+        ({"feature_names": ["\ud800"]}, r"whole characters; '\\ud800' has half of one"),
+        ({"A": "12"}, "must be numbers; got '12'"),
+        ({"A": [1.0, 2.0]}, "must be numbers"),
+        ({"A": [[True, 2.0], [1.0, 1.0]]}, "must be numbers; got True"),
         ({"A": None}, "must be numbers; got None"),
         ({"A": [[1.0, "2"], [3.0, 4.0]]}, "must be numbers; got '2'"),
         ({"A": [[1.0, 2.0], [3.0]]}, "rows of different lengths"),
@@ -216,7 +223,7 @@ def model_document():
         ({"B": [[1.0]]}, "A network needs A of shape"),
         ({"b0": [1.0, 2.0]}, "A network needs A of shape"),
         ({"b0": [float("inf")]}, "must be finite"),
-        ({"b0": [10**400]}, "too large"),
+        ({"b0": [10**400]}, "must be finite"),
         ({"negative_slope": 2}, "negative_slope"),
         ({"negative_slope": None}, "negative_slope"),
         ({"feature_names": ["a", "b"]}, "feature_names"),
@@ -256,6 +263,48 @@ def test_truncated_and_foreign_files_are_refused(tmp_path):
         ReLUNetwork.load(path)
     with pytest.raises(FileNotFoundError):
         ReLUNetwork.load(tmp_path / "absent.json")
+
+
+def test_a_number_of_any_length_is_a_float(tmp_path):
+    text = json.dumps(model_document())
+    for number in ("1" * 5000, "-" + "9" * 400, "1e999999999", "NaN"):
+        (tmp_path / "model.json").write_text(text.replace('"b0": [', f'"b0": [{number}, '))
+        with pytest.raises(ValueError, match="The weights in b0 must be finite"):
+            ReLUNetwork.load(tmp_path / "model.json")
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    text = json.dumps(model_document())
+    (tmp_path / "model.json").write_text(text[:-1] + ', "b0": [7.0]}')
+    with pytest.raises(ValueError, match="The key 'b0' is there twice"):
+        ReLUNetwork.load(tmp_path / "model.json")
+
+
+@pytest.mark.parametrize("key", ["schema", "version", "negative_slope", "feature_names", "A", "b0", "other"])
+def test_nesting_of_any_depth_is_no_recursion_of_ours(tmp_path, key):
+    text = json.dumps(model_document() | {key: "here"})
+    for depth in (70, 900):
+        (tmp_path / "model.json").write_text(text.replace('"here"', "[" * depth + "]" * depth))
+        if key == "other":
+            assert ReLUNetwork.load(tmp_path / "model.json").n_neurons == 2
+        else:
+            with pytest.raises(ValueError, match=r"model\.json"):
+                ReLUNetwork.load(tmp_path / "model.json")
+
+
+@pytest.mark.parametrize("c", [1, 3])
+def test_a_network_without_neurons_comes_back(tmp_path, c):
+    network = ReLUNetwork(np.zeros((3, 0)), np.zeros((0, c)), np.arange(c) + 1.0)
+    network.save(tmp_path / "model.json")
+    loaded = ReLUNetwork.load(tmp_path / "model.json")
+    assert loaded.B.shape == (0, c)
+    np.testing.assert_array_equal(loaded.predict(np.ones((2, 2))), [np.arange(c) + 1.0] * 2)
+
+
+@pytest.mark.parametrize("name", ["m" * 255, "é" * 127])
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path, name):
+    random_network().save(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_files_appear_whole_or_not_at_all(tmp_path):

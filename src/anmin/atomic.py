@@ -21,7 +21,7 @@ def written_atomically(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=".tmp", dir=path.parent)
     except FileNotFoundError:
         raise FileNotFoundError(f"Cannot write {path}: there is no folder {path.parent}.") from None
     except OSError as error:
@@ -43,7 +43,7 @@ def written_atomically(path: str | os.PathLike) -> Iterator[Path]:
 def remove_leftovers(path: str | os.PathLike) -> None:
     """Remove what :func:`written_atomically` left beside ``path`` in processes that were killed in the act."""
     path = Path(path)
-    temporary = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")
+    temporary = re.compile(rf"{re.escape(_prefix(path))}[a-z0-9_]{{8}}\.tmp")
     for other in path.parent.iterdir():
         if temporary.fullmatch(other.name):
             other.unlink(missing_ok=True)
@@ -103,6 +103,11 @@ def _of(path: Path, error: OSError) -> OSError:
 
 def _is(name: Any, path: Path) -> bool:
     return os.fspath(name) == str(path) if isinstance(name, str | os.PathLike) else False
+
+
+def _prefix(path: Path) -> str:
+    # Systems allow names of 255 bytes, of which 12 come after the prefix.
+    return f".{os.fsdecode(os.fsencode(path.name)[:230])}."
 
 
 def _umask() -> int:

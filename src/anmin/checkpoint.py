@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 from anmin import __version__
@@ -72,6 +75,8 @@ CLASSES = (
     *(PatternStatistics, OutputStatistics, PatternProducts, TorchProducts, Pattern, Found),
     *(ReLUNetwork, Record, History, Status, Solution, Progress, Choice),
 )
+#: What a state that no fit left behind can lead to.
+_OF_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)
 T = TypeVar("T")
 
 
@@ -89,6 +94,8 @@ class Checkpoint:
         Reading of ``time.perf_counter()`` at which the fit would have begun, had it never stopped.
     decided : dict
         What is decided before the first solve, by names.
+    was_read : bool
+        Whether there was a file, from which the fit goes on.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Checkpoint:
     ) -> None:
         self.path, self.seed, self.begun = path, seed, begun
         self.decided: dict[str, Any] = {}
+        self.was_read = False
         self._settings, self._data = {name: _plain(value) for name, value in settings.items()}, dict(data)
         self._over: dict[str, Progress] = {}
         self._found: tuple[dict[str, Any], Decoder] | None = None  # the stage that a former process was at
@@ -162,7 +170,6 @@ class Checkpoint:
             "decided": encoder.tree(self.decided),
             "over": encoder.tree(over),
             "at": None if progress is None else self._at(progress, encoder),
-            "arrays": len(encoder.arrays),
         }
         arrays = {str(number): array for number, array in enumerate(encoder.arrays)}
         arrays["content"] = np.frombuffer(json.dumps(content).encode(), np.uint8)
@@ -201,24 +208,27 @@ class Checkpoint:
         ValueError
             If it is no checkpoint, is damaged, or is that of another fit; what differs is named.
         """
-        with self.path.open("rb") as file, self._readable(), np.load(file, allow_pickle=False) as stored:
-            content = json.loads(bytes(stored["content"]))
+        with self.path.open("rb") as file, self._readable(), zipfile.ZipFile(file) as archive:
+            stored = _Stored(archive, self.path.stat().st_size)
+            content = json.loads(stored.array("content").tobytes())
             if content["format"] != _FORMAT:
                 raise ValueError("another format")
             decoder = Decoder(CLASSES, [])
             if content["version"] == __version__:
-                decoder = Decoder(CLASSES, [stored[str(number)] for number in range(content["arrays"])])
+                decoder = Decoder(CLASSES, [stored.array(str(number)) for number in range(stored.count - 1)])
                 self.decided, self._over = decoder.value(content["decided"]), decoder.value(content["over"])
             settings, data, seed, seconds = (content[name] for name in ("settings", "data", "seed", "seconds"))
             difference = self._difference(content["version"], settings, data, None if any_seed else seed)
             at = content["at"]
+            if type(seed) is not int or type(seconds) is not float:
+                raise ValueError("another kind of seed or time")
         if difference is not None:
             raise ValueError(
                 f"The checkpoint {self.path} was written by {difference}. Fit as then to go on from it, or name "
                 f"another file."
             )
         self.seed, self.begun = seed, self.begun - seconds
-        self._found = None if at is None else (at, decoder)
+        self._found, self.was_read = None if at is None else (at, decoder), True
 
     def _difference(self, version: str, settings: dict[str, Any], data: dict[str, str], seed: int | None) -> str | None:
         """Return what was different when the file was written; None if nothing was."""
@@ -273,6 +283,7 @@ def opened_checkpoint(
     ------
     ValueError
         Before any work: if another fit is using the file, or it cannot be gone on from (:meth:`Checkpoint.load`).
+        Later: if what was read from the file leads to an error, which is its cause.
     """
     # The same wherever the process goes, and by whatever link the file is named.
     checkpoint = Checkpoint(Path(path).resolve(), settings, data, seed, begun)
@@ -280,7 +291,41 @@ def opened_checkpoint(
         remove_leftovers(checkpoint.path)
         if checkpoint.path.exists():
             checkpoint.load(any_seed=any_seed)
-        yield checkpoint
+        try:
+            yield checkpoint
+        except _OF_DAMAGE as error:
+            if not checkpoint.was_read:
+                raise
+            raise ValueError(
+                f"The fit could not go on from the checkpoint {checkpoint.path}, which may be damaged "
+                f"({str(error) or type(error).__name__}); remove it, or name another file."
+            ) from error
+
+
+class _Stored:
+    """The arrays of a checkpoint, each of which is as large as its bytes in the file, and no larger.
+
+    Raises
+    ------
+    ValueError
+        If the archive was compressed, or its members lie on one another: a small file could then fill the memory.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > size or any(member.compress_type for member in members):
+            raise ValueError("another kind of archive")
+        self._archive, self.count = archive, len(members)
+
+    def array(self, name: str) -> NDArray:
+        """Return an array; raise ValueError, before any memory is taken, if it claims to be larger than it is."""
+        with self._archive.open(f"{name}.npy") as member:
+            claimed = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+            shape, _, dtype = claimed[read_magic(member)](member)
+            if math.prod(shape) * dtype.itemsize > self._archive.getinfo(f"{name}.npy").file_size:
+                raise ValueError("an array larger than its file")
+            member.seek(0)
+            return read_array(member, allow_pickle=False)
 
 
 def remembered(checkpoint: Checkpoint | None, name: str, make: Callable[[], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "anmin.ReLUNetwork"
 SCHEMA_VERSION = 1
+_WEIGHTS = (("A", 2), ("B", 2), ("b0", 1))  # with their numbers of dimensions
 _BLOCK_ENTRIES = 2**18  # entries of one N-block × h activation array: 2 MB, so that a block stays in the cache
 # Multiplications from which it pays to load compiled loops, and inputs up to which they beat products of matrices.
 _WORTH_COMPILING, _MOST_COMPILED_INPUTS = 5e8, 8
@@ -58,7 +60,7 @@ class ReLUNetwork:
     output_names: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name, dimensions in (("A", 2), ("B", 2), ("b0", 1)):
+        for name, dimensions in _WEIGHTS:
             object.__setattr__(self, name, _weights(name, getattr(self, name), dimensions))
         (p, h), (h_out, c) = self.A.shape, self.B.shape
         if p < 1 or h_out != h or self.b0.shape != (c,) or c < 1:
@@ -295,28 +297,35 @@ class ReLUNetwork:
         """
         path = Path(path)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            # All numbers are float64, also those written without a point: one of a thousand digits is infinite.
+            document = json.loads(path.read_text(encoding="utf-8"), parse_int=float, object_pairs_hook=_keys_once)
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"The model file {path} is not complete JSON ({error}); it may be truncated.") from None
+        except ValueError as error:
+            raise ValueError(f"The model file {path} does not hold a network. {error}") from None
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            found = document.get("schema") if isinstance(document, dict) else type(document).__name__
-            raise ValueError(f"The model file {path} must have the schema {SCHEMA!r}; got {found!r}.")
-        if document.get("version") != SCHEMA_VERSION:
+            found = document.get("schema") if isinstance(document, dict) else document
+            raise ValueError(f"The model file {path} must have the schema {SCHEMA!r}; got {reprlib.repr(found)}.")
+        version = document.get("version")
+        if type(version) is not float or version != SCHEMA_VERSION:
             raise ValueError(
-                f"The model file {path} has version {document.get('version')!r} of the schema; "
+                f"The model file {path} has version {reprlib.repr(version)} of the schema; "
                 f"this anmin reads version {SCHEMA_VERSION}."
             )
         missing = {"A", "B", "b0", "negative_slope"} - document.keys()
         if missing:
             raise ValueError(f"The model file {path} lacks {', '.join(sorted(missing))}.")
         try:
+            A, B, b0 = (_read_weights(document[name], dimensions) for name, dimensions in _WEIGHTS)
             return cls(
-                **{name: _read_weights(document[name]) for name in ("A", "B", "b0")},
+                A,
+                B if len(B) else B.reshape(0, len(b0)),  # a network without neurons
+                b0,
                 negative_slope=document["negative_slope"],
-                feature_names=document.get("feature_names"),
-                output_names=document.get("output_names"),
+                feature_names=_read_names(document, "feature_names"),
+                output_names=_read_names(document, "output_names"),
             )
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ValueError(f"The model file {path} does not hold a network. {error}") from None
 
     def _inputs(self, X: ArrayLike) -> NDArray:
@@ -343,7 +352,7 @@ def check_negative_slope(negative_slope: Any) -> None:
     """Raise ValueError unless ``negative_slope`` is a number in [0, 1)."""
     number = isinstance(negative_slope, (int, float, np.number)) and not isinstance(negative_slope, bool)
     if not number or not 0 <= negative_slope < 1:
-        raise ValueError(f"negative_slope must be a number in [0, 1); got {negative_slope!r}.")
+        raise ValueError(f"negative_slope must be a number in [0, 1); got {reprlib.repr(negative_slope)}.")
 
 
 def _first_alike(vectors: NDArray, tol: float) -> NDArray:
@@ -375,28 +384,47 @@ def _weights(name: str, values: ArrayLike, dimensions: int) -> NDArray:
     return array
 
 
-def _read_weights(values: Any) -> NDArray:
-    """Turn nested lists of numbers into an array; unlike NumPy, take no text, booleans or null for a number."""
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON; one that has a key twice would be another network to another reader."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"The key {reprlib.repr(twice)} is there twice.")
+    return made
 
-    def check(item: Any) -> None:
-        if isinstance(item, list):
-            for part in item:
-                check(part)
-        elif isinstance(item, bool) or not isinstance(item, (int, float)):
-            raise ValueError(f"Weights must be numbers; got {item!r}.")
 
-    check(values)
-    try:
-        return np.array(values, dtype=np.float64)
-    except (ValueError, OverflowError):
-        raise ValueError("A weight matrix has rows of different lengths or a number too large.") from None
+def _read_weights(values: Any, dimensions: int) -> NDArray:
+    """Turn lists of numbers into an array; unlike NumPy, take no text, booleans or null for a number."""
+    rows = values if dimensions == 2 else [values]
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise ValueError(f"Weights must be numbers; got {reprlib.repr(values)} for lists of them.")
+    for row in rows:
+        if set(map(type, row)) - {float}:
+            item = next(item for item in row if type(item) is not float)
+            raise ValueError(f"Weights must be numbers; got {reprlib.repr(item)}.")
+    if len(set(map(len, rows))) > 1:
+        raise ValueError("A weight matrix has rows of different lengths.")
+    return np.array(values, dtype=np.float64)
+
+
+def _read_names(document: dict[str, Any], key: str) -> tuple[str, ...] | None:
+    names = document.get(key)
+    if names is not None and not isinstance(names, list):
+        raise ValueError(f"{key} must be a list of texts, or null; got {reprlib.repr(names)}.")
+    return None if names is None else tuple(names)
 
 
 def _names(name: str, names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
     if names is None:
         return None
     if isinstance(names, str) or not all(isinstance(item, str) for item in names):
-        raise ValueError(f"{name} must be a list of {count} texts; got {names!r}.")
+        raise ValueError(f"{name} must be a list of {count} texts; got {reprlib.repr(names)}.")
     if len(names) != count:
         raise ValueError(f"{name} must have one name for each of the {count} columns; got {len(names)}.")
+    for item in names:
+        try:
+            item.encode()
+        except UnicodeEncodeError:  # no file or terminal could have it
+            raise ValueError(f"{name} must be of whole characters; {reprlib.repr(item)} has half of one.") from None
     return tuple(str(item) for item in names)

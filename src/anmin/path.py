@@ -16,12 +16,12 @@ from sklearn.utils import check_random_state
 from anmin.estimators import ReLURegressor
 from anmin.history import Status
 from anmin.influence import influence_in
+from anmin.memory import check_memory
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.rows import ArrayRows, Scaling
 from anmin.search.initialisation import starting_weights
 from anmin.selection import choose_alpha, evidence
 from anmin.solvers import Problem, Solution, VarPro, solve
-from anmin.solvers.memory import check_memory
 from anmin.validation import checked_inputs, checked_targets, column_names, is_integer, is_number
 
 Criterion = Literal["held_out", "leave_one_out", "gcv", "evidence"]

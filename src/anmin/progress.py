@@ -66,8 +66,8 @@ class ProgressBar:
     def __call__(self, record: Record, network: ReLUNetwork) -> None:
         """Show a record; it never asks to stop."""
         if not self._shown and time.perf_counter() - self._entered >= self._delay:
+            self._shown = True  # before it is, because an interrupt may come while it is drawn
             self._progress.start()
-            self._shown = True
         # Counted here, because every restart numbers its iterations from 0.
         self._iterations += record.iteration > 0
         # The choice of a penalty, and a search, take iterations beyond those that were counted on.

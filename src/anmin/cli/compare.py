@@ -20,8 +20,9 @@ from anmin.cli.options import (
     Target,
     complete_rivals,
 )
-from anmin.cli.results import Result, Step, complain, printable, quoted
+from anmin.cli.results import Result, Step, quoted
 from anmin.cli.standard_input import as_file
+from anmin.cli.terminal import complain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -226,12 +227,12 @@ def _show(console: Console, title: str, found: list[Standing], notes: list[str],
     for row in cells(found):
         texts = zip(names, row, strict=True)
         table.add_row(*(Text(text, "bold" if best else "") for name, (text, best) in texts if name in shown))
-    console.print(printable(title))
+    console.print(title)
     console.print(table)
     for note in notes:
-        console.print(printable(note))
+        console.print(note)
     if out is not None:
-        console.print(printable(f"Wrote {out}."), soft_wrap=True)
+        console.print(f"Wrote {out}.", soft_wrap=True)
 
 
 def _write(out: Path, title: str, found: list[Standing], notes: list[str], result: Result) -> None:

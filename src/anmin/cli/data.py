@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from anmin import datasets
 from anmin.cli.standard_input import STANDARD_INPUT, as_stream
 from anmin.datasets import Dataset
+from anmin.memory import available_bytes
 from anmin.network import ReLUNetwork
-from anmin.solvers.memory import available_bytes
 
 if TYPE_CHECKING:
     from anmin.rows.files import TableRows

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from anmin.cli.help import Explained
-from anmin.cli.results import close_output, complain
+from anmin.cli.terminal import close_output, complain
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -39,11 +40,17 @@ class PlainErrors(Explained, TyperGroup):
             return super().main(*args, **kwargs)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")  # of what its encoding does not have
+                stream.reconfigure(errors="backslashreplace")  # a letter that its encoding lacks is no reason to fail
         given = args[0] if args else kwargs.get("args")
         as_json = "--json" in (sys.argv[1:] if given is None else given)
+
+        def warn(message: Warning | str, *where: Any) -> None:
+            complain(str(message), as_json=as_json, level="warning")
+
         try:
-            code = super().main(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = warn  # type: ignore[assignment]
+                code = super().main(*args, **kwargs)
             sys.stdout.flush()  # here, where a closed pipe can still be met
         except BrokenPipeError:
             close_output()

@@ -23,8 +23,9 @@ from anmin.cli.options import (
     Weights,
     complete_solver,
 )
-from anmin.cli.results import Result, Step, complain, quoted
+from anmin.cli.results import Result, Step, quoted
 from anmin.cli.standard_input import as_file
+from anmin.cli.terminal import complain
 
 DEFAULT_DATA = "sdf-cat"
 EXAMPLES = (
@@ -179,7 +180,7 @@ def fit(
             "checkpoint": kept,
         }
         columns = (target or (), weights, ignore or (), encoding)
-        fitted = fit_table(name, columns, test_fraction, settings, silent=quiet or as_json, as_json=as_json)
+        fitted = fit_table(name, columns, test_fraction, settings, silent=quiet or as_json)
         fitted.model.network_.save(out)
         if report is not None:
             fitted.write_report(report)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anmin.cli.data import large_table, load_rows, sample_of
-from anmin.cli.results import complain, printable
 from anmin.inspection import Scores
 
 if TYPE_CHECKING:
@@ -86,14 +85,13 @@ class Fitted:
     def show(self, console: Console, out: Path, report: Path | None) -> None:
         """Print the fit for a person."""
         from rich.table import Table
-        from rich.text import Text
 
         model, network, dataset, large = self.model, self.model.network_, self.dataset, self.large
         n_rows = len(self.fitted) if large is None else large.n_rows
         console.print(
-            Text(printable(dataset.name), "bold"),
+            console.render_str(dataset.name, style="bold"),
             f": {n_rows:,} rows, {_count(network.n_features, 'input')}, {_count(network.n_outputs, 'output')}. "
-            f"{printable(dataset.description)}",
+            f"{dataset.description}",
             sep="",
         )
         table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
@@ -113,7 +111,7 @@ class Fitted:
         table.add_row("  ended", model.status_.value)
         console.print(table)
         saved = f"Saved the model to {out}" + (f" and the report to {report}." if report else ".")
-        console.print(printable(saved), soft_wrap=True)
+        console.print(saved, soft_wrap=True)
 
 
 def fit_table(
@@ -123,7 +121,6 @@ def fit_table(
     settings: dict[str, Any],
     *,
     silent: bool,
-    as_json: bool,
 ) -> Fitted:
     """Fit a network to a table or data set.
 
@@ -135,15 +132,15 @@ def fit_table(
     test_fraction : float, optional
     settings : dict
         Of the estimator.
-    silent, as_json : bool
-        Whether to draw no progress, and to write warnings as JSON.
+    silent : bool
+        Whether to draw no progress.
     """
     large = large_table(name, *columns)
     if large is None:
         dataset, row_weights = load_rows(name, *columns)
         fitted, test = _split(len(dataset.X), test_fraction, settings["random_state"])
         weights = None if row_weights is None else row_weights[fitted]
-        model = _fit(dataset.X[fitted], dataset.y[fitted], weights, settings, silent, as_json)
+        model = _fit(dataset.X[fitted], dataset.y[fitted], weights, settings, silent)
     elif test_fraction is not None:
         raise ValueError(
             f"--test-fraction is for tables that fit in memory; {name} is fitted part by part. Keep the rows to test "
@@ -153,7 +150,7 @@ def fit_table(
         # What is shown and reported is of the sample, but for the error on all rows.
         dataset, row_weights = sample_of(large)
         fitted, test = _split(len(dataset.X), None, 0)
-        model = _fit(large, None, None, settings, silent, as_json)
+        model = _fit(large, None, None, settings, silent)
         del model.feature_names_in_  # the sample is an array, whose columns have no names
     model.network_ = replace(model.network_, feature_names=dataset.feature_names, output_names=dataset.target_names)
     return Fitted(model, dataset, row_weights, fitted, test, large)
@@ -173,7 +170,7 @@ def _split(n_rows: int, test_fraction: float | None, seed: int) -> tuple[NDArray
     return np.sort(fitted), np.sort(test)
 
 
-def _fit(X: Any, y: Any, sample_weight: Any, settings: dict[str, Any], silent: bool, as_json: bool) -> ReLURegressor:
+def _fit(X: Any, y: Any, sample_weight: Any, settings: dict[str, Any], silent: bool) -> ReLURegressor:
     """Return the fitted model."""
     import warnings
 
@@ -182,13 +179,9 @@ def _fit(X: Any, y: Any, sample_weight: Any, settings: dict[str, Any], silent: b
     from anmin import ReLURegressor
     from anmin.interrupts import termination_interrupts
 
-    def say(message: Warning | str, *where: Any) -> None:
-        complain(str(message), as_json=as_json, level="warning")
-
     with termination_interrupts(), warnings.catch_warnings():
         # How the fit ended is part of the result that is shown.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.showwarning = say  # type: ignore[assignment]
         model = ReLURegressor(**settings, verbose=0 if silent else 1).fit(X, y, sample_weight)
     return model.set_params(verbose=0)
 

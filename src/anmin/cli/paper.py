@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from anmin.atomic import written_atomically
+from anmin.cli.terminal import PlainConsole, complain
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -174,24 +174,25 @@ def _names(given: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
     return default if given is None else tuple(name.strip() for name in given.split(",") if name.strip())
 
 
-def _write(console: Console, path: Path, text: str, quick: bool) -> None:
+def _write(console: PlainConsole, path: Path, text: str, quick: bool) -> None:
     if quick:
         text = f"A quick run of a tenth of the iterations: it shows that all works, its errors mean nothing.\n\n{text}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    console.print(text, markup=False, highlight=False)
+    for line in text.splitlines():
+        console.print(line)
     console.print(f"Wrote {path}.")
 
 
 @contextmanager
-def _plain_errors() -> Iterator[Console]:
+def _plain_errors() -> Iterator[PlainConsole]:
     """End with one sentence and exit code 2 where the input or the installation is at fault."""
-    console = Console(soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     try:
         yield console
     except (ValueError, ImportError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False, highlight=False)
+        complain(str(error), as_json=False)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         console.print("Interrupted; the finished runs are stored, and the same command goes on from there.")

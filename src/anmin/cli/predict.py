@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anmin.cli.options import FILES, ActualValues, Data, Encoding, Json, Model, Quiet, Weights
-from anmin.cli.results import Result, Step, complain, printable, quoted
+from anmin.cli.results import Result, Step, quoted
 from anmin.cli.standard_input import as_file
+from anmin.cli.terminal import complain, header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,15 +70,15 @@ def predict(
     parts = chain([next(parts)], parts)  # nothing is written before some rows were found to be right
     names = network.output_names or tuple(f"prediction_{k}" for k in range(network.n_outputs))
     if out is None:
-        for text in csv_parts(names, parts):
+        for text in csv_parts(header(names), parts):
             typer.echo(text, nl=False)
         if sys.stdout.isatty() and not quiet:
             complain(f"Next: {_command('predict', model, data)} --out predictions.csv", as_json=False, level="note")
         return
-    write_csv_parts(out, names, parts)
+    write_csv_parts(out, header(names), parts)
 
     def show(console: Console) -> None:
-        console.print(printable(f"Wrote {out}: {', '.join(names)} of {count.n_rows:,} rows."), soft_wrap=True)
+        console.print(f"Wrote {out}: {', '.join(names)} of {count.n_rows:,} rows.", soft_wrap=True)
 
     facts = {"model": model, "data": data, "out": out, "n_rows": count.n_rows, "target_names": names}
     steps = [
@@ -106,7 +107,6 @@ def evaluate(
 
     def show(console: Console) -> None:
         from rich.table import Table
-        from rich.text import Text
 
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
         table.add_column("")
@@ -114,7 +114,7 @@ def evaluate(
             table.add_column(heading, justify="right", no_wrap=True)
         for case, scores in cases:
             numbers = [f"{value:.5g}" for value in (scores.mse, scores.rmse, scores.mae)]
-            table.add_row(Text(printable(case)), f"{scores.n_rows:,}", *numbers, f"{scores.r2:.4f}")
+            table.add_row(case, f"{scores.n_rows:,}", *numbers, f"{scores.r2:.4f}")
         console.print(table)
 
     single = len(cases) == 1

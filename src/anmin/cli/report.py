@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anmin.cli.options import FILES, ActualValues, Encoding, Json, Model, OptionalData, Quiet, Weights
-from anmin.cli.results import Result, Step, printable, quoted
+from anmin.cli.results import Result, Step, quoted
 from anmin.cli.standard_input import as_file
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def report(
         n_rows = _write(model, None if data is None else name, out, target, weights, encoding)
 
     def show(console: Console) -> None:
-        console.print(printable(f"Wrote {out}."), soft_wrap=True)
+        console.print(f"Wrote {out}.", soft_wrap=True)
 
     steps = [Step(f"open {quoted(out, 'it')} in a browser.")]
     if data is None:

@@ -15,20 +15,15 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import shutil
-import sys
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from anmin.cli.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_PIPE_WIDTH = 10_000  # no line is folded that another program reads
 
 
 @dataclass(frozen=True)
@@ -72,62 +67,32 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """Return the object that a machine gets."""
-        return plain({"schema": f"anmin.{self.kind}", "version": 1, **self.facts})
+        return _as_json({"schema": f"anmin.{self.kind}", "version": 1, **self.facts})
 
     def tell(self, *, as_json: bool, quiet: bool) -> None:
         """Print the result."""
         if as_json:
-            typer.echo(json.dumps(self.document(), allow_nan=False))
+            print(json.dumps(self.document(), allow_nan=False), flush=True)
             return
         if quiet and self.in_files:
             return
-        console = _console()
+        console = PlainConsole()
         with console.capture() as captured:
             self.show(console)
             if not quiet:
                 # Commands stay on one line, to be copied.
-                console.print(advice(self.next_steps), soft_wrap=len(self.next_steps) > 1)
-        typer.echo("\n".join(line.rstrip(" ") for line in captured.get().splitlines()))
+                for line in _advice(self.next_steps):
+                    console.print(line, soft_wrap=len(self.next_steps) > 1)
+        print("\n".join(line.rstrip(" ") for line in captured.get().splitlines()), flush=True)
 
 
-def _console() -> Console:
-    """Return a console on standard output that folds lines to the width of a terminal, but never for a pipe."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
-
-
-def advice(steps: Sequence[Step]) -> str:
+def _advice(steps: Sequence[Step]) -> list[str]:
     """Return the lines that say what to do next."""
     if len(steps) == 1 and not steps[0].purpose:
-        return f"Next: {steps[0].what}"
+        return [f"Next: {steps[0].what}"]
     width = max(len(step.what) for step in steps)
     lines = [f"  {step.what:{width}}  # {step.purpose}" if step.purpose else f"  {step.what}" for step in steps]
-    return "\n".join(["Next:", *lines])
-
-
-def complain(message: str, *, as_json: bool, level: str = "error") -> None:
-    """Say on standard error, in one line, what went wrong ("error") or might ("warning", "note")."""
-    sentence = " ".join(message.split())
-    if as_json:
-        typer.echo(json.dumps({"warning" if level == "note" else level: sentence}), err=True)
-    else:
-        start = "" if level == "note" else f"{level.capitalize()}: "
-        typer.echo(_folded(start + printable(sentence)), err=True)
-
-
-def _folded(sentence: str) -> str:
-    if not sys.stderr.isatty():
-        return sentence
-    return textwrap.fill(sentence, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
-
-
-def printable(text: str) -> str:
-    """Return a text in which every character that does not print is written as its escape."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in text)
+    return ["Next:", *lines]
 
 
 def quoted(name: str | Path, otherwise: str = "DATA") -> str:
@@ -135,22 +100,12 @@ def quoted(name: str | Path, otherwise: str = "DATA") -> str:
     return shlex.quote(str(name)) if str(name).isprintable() and str(name) != "-" else otherwise
 
 
-def close_output() -> None:
-    """Let what is still to be written to standard output go nowhere, after its reader has left."""
-    import os
-
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass  # it is no file
-
-
-def plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """Return a value as JSON has it: paths as text, and None for numbers that are not finite."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): _as_json(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [_as_json(one) for one in value]
     if hasattr(value, "item") and not isinstance(value, str):
         value = value.item()  # of NumPy
     if isinstance(value, float) and not math.isfinite(value):

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -92,15 +92,15 @@ def _source() -> BinaryIO:
 
 
 def _first_lines(source: BinaryIO) -> bytes:
-    """Return the beginning of standard input, with its first line in whole."""
+    """Return the beginning of standard input, with its first row in whole, whose names may have several lines."""
     first = b""
-    while b"\n" not in first and (more := _some(source)):
+    while len(first) <= _LONGEST_LINE and not _has_row(first) and (more := _some(source)):
         first += more
-        if len(first) > _LONGEST_LINE:
-            raise ValueError(
-                f"Standard input has no line break in {len(first):,} bytes; it needs a line of column names and one "
-                f"line for each row."
-            )
+    if len(first) > _LONGEST_LINE and b"\n" not in first:
+        raise ValueError(
+            f"Standard input has no line break in {len(first):,} bytes; it needs a line of column names and one "
+            f"line for each row."
+        )
     if not first.strip():
         raise ValueError(
             "Standard input is empty; it needs a line of column names and one line for each row, "
@@ -110,6 +110,12 @@ def _first_lines(source: BinaryIO) -> bytes:
         if first.startswith(start):
             raise ValueError(f"Standard input must be CSV; it is {kind}.")
     return first
+
+
+def _has_row(text: bytes) -> bool:
+    """Return whether a line has ended outside of quotes."""
+    counts = accumulate(line.count(b'"') for line in text.split(b"\n")[:-1])
+    return any(count % 2 == 0 for count in counts)
 
 
 def _some(source: BinaryIO) -> bytes:

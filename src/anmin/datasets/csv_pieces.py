@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +47,7 @@ def read_pieces(
     before = 0
     try:
         for text in _whole_rows(pieces, path, encoding):
-            rows = text.partition("\n")[2] if header and not before else text
+            rows = _after_first_row(text, delimiter) if header and not before else text
             skipped = text.count("\n") - rows.count("\n")
             if rows.strip():
                 try:
@@ -76,6 +77,12 @@ def _whole_rows(pieces: Iterable[bytes], path: Path, encoding: str) -> Iterator[
     text += decoder.decode(b"", final=True)
     if text:
         yield text
+
+
+def _after_first_row(text: str, delimiter: str) -> str:
+    lines = io.StringIO(text, newline="")
+    next(csv.reader(lines, delimiter=delimiter), None)  # which takes the lines of one row
+    return lines.read()
 
 
 def _in_words(error: Exception, path: Path, columns: Sequence[str], lines_before: int) -> str:

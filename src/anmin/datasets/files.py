@@ -6,8 +6,11 @@ Their descriptions stand in the catalogue, which fills them in.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +85,7 @@ def load_table(name: str) -> Dataset:
 def load_horse_sdf() -> Dataset:
     """Return the signed distance field of a horse: pixel (row, column) -> distance in pixels, negative inside."""
     path = _required("horse_sdf.npz", "horse_sdf")
-    with np.load(path) as arrays:
+    with _archive(path) as arrays:
         X, y = arrays["X"].astype(np.float64), arrays["y"].astype(np.float64)
     return Dataset("horse_sdf", X, y, ("row", "column"), ("distance",), "", path.name)
 
@@ -148,9 +151,18 @@ def uci_splits(name: str) -> list[NDArray]:
     """
     if name not in UCI_SETS:
         raise ValueError(f"There are splits for {', '.join(UCI_SETS)}; got {name!r}.")
-    with np.load(_required("uci/splits_test_idx.npz", name)) as arrays:
+    with _archive(_required("uci/splits_test_idx.npz", name)) as arrays:
         count = sum(key.startswith(f"{name}_test_") for key in arrays)
         return [arrays[f"{name}_test_{i}"] for i in range(count)]
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            yield arrays
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError):
+        raise ValueError(f"{path} could not be read as an archive of arrays; it may be damaged.") from None
 
 
 def _required(relative: str, name: str) -> Path:

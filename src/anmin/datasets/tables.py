@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from anmin.datasets import csv_files
 from anmin.datasets.csv_pieces import read_pieces
 from anmin.datasets.dataset import Dataset
+from anmin.memory import available_bytes, readable_bytes
 
 PARQUET_ENDINGS = (".parquet", ".pq")
 CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
@@ -28,6 +29,9 @@ _SHOWN_COLUMNS = 12
 _BATCH_ROWS = 2**18
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _CSV_BYTES = 8  # of a number in a CSV file, about
+_FEWEST_CSV_BYTES = 2  # of a number and what parts it from the next
+_USUAL_COMPRESSION = 4
+_READ_BYTES = 16  # of a number while a table is read: as Arrow has it, and as NumPy has it
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Table:
 
     def require(self, names: Sequence[str]) -> None:
         """Raise ValueError unless the table has all of these columns."""
-        missing = [name for name in names if name not in self.columns]
+        columns = set(self.columns)
+        missing = [name for name in names if name not in columns]
         if missing:
             raise ValueError(f"{self.path} has no {_column(missing)}; the file has the {_column(self.columns)}.")
 
@@ -68,13 +73,17 @@ class Table:
         Raises
         ------
         ValueError
-            If a column is missing, holds anything but finite numbers, a line has too many or too few fields, the text
-            is not of the encoding, or there are no rows.
+            If a column is missing or named twice, holds anything but finite numbers, a line has too many or too few
+            fields, the text is not of the encoding, there are no rows, or more than the memory that is free would hold.
         """
-        self.require(names)
-        if self.stream is not None:
-            return np.concatenate(list(self.numbers_in_parts(names)))
-        values = self._csv_numbers(names) if self.delimiter else self._parquet_numbers(names)
+        self._require_once(names)
+        if self.stream is not None or not self.delimiter or self._may_be_too_large(names):
+            values = self._counted_numbers(names)
+        else:
+            table = csv_files.read_columns(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
+            values = np.empty((table.num_rows, len(names)))
+            for j, name in enumerate(names):
+                values[:, j] = self._floats(name, table.column(name))
         if not len(values):
             raise ValueError(f"{self.path} has column names but no rows.")
         self._check_finite(names, values)
@@ -95,9 +104,12 @@ class Table:
             As for :meth:`numbers`, but not for values that are missing or infinite; and if a file of a folder has other
             columns than the first.
         """
-        self.require(names)
+        self._require_once(names)
         source = self._csv_batches(names, n_rows) if self.delimiter else self._parquet_batches(names, n_rows)
         for batch in source:
+            if not names:
+                yield np.empty((batch.num_rows, 0))
+                continue
             columns = [pa.chunked_array([batch.column(j)]) for j in range(len(names))]
             single = all(pa.types.is_float32(column.type) for column in columns)
             out = np.empty((batch.num_rows, len(names)), dtype=np.float32 if single else np.float64)
@@ -118,9 +130,22 @@ class Table:
     def n_values(self) -> int:
         """Return about how many numbers the table holds, without reading it."""
         if self.delimiter:
-            return self.path.stat().st_size // _CSV_BYTES
+            compression = _USUAL_COMPRESSION if self._is_compressed() else 1
+            return self.path.stat().st_size * compression // _CSV_BYTES
+        return self._n_parquet_rows() * len(self.columns)
+
+    def _n_parquet_rows(self) -> int:
         with _parquet_errors(self.path):
-            return sum(pyarrow.parquet.read_metadata(file).num_rows for file in self.files()) * len(self.columns)
+            return sum(pyarrow.parquet.read_metadata(file).num_rows for file in self.files())
+
+    def _require_once(self, names: Sequence[str]) -> None:
+        self.require(names)
+        twice = _twice(names)
+        if twice is not None:
+            raise ValueError(f"The column {twice!r} of {self.path} is asked for twice; it can be used once.")
+
+    def _is_compressed(self) -> bool:
+        return self.path.suffix.lower() in _COMPRESSED
 
     def _parquet_batches(self, names: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
         for path in self.files():
@@ -130,6 +155,7 @@ class Table:
                 missing = [name for name in names if name not in stored and name not in said]
                 if missing:
                     raise ValueError(f"{path} has no {_column(missing)}, which the other files of {self.path} have.")
+                self._check_kinds(file, stored)
                 values = {name: self._number_of_folder(name, said[name]) for name in names if name not in stored}
                 for batch in file.iter_batches(batch_size=n_rows, columns=stored):
                     columns = {name: pa.repeat(value, batch.num_rows) for name, value in values.items()}
@@ -191,9 +217,10 @@ class Table:
         both = [name for name in ignored if name in used]
         if both:
             raise ValueError(f"The column {both[0]!r} cannot be both used and left out.")
-        twice = [name for name in features or () if name in used or list(features or ()).count(name) > 1]
-        if twice:
-            raise ValueError(f"The column {twice[0]!r} cannot be used twice.")
+        named = [*used, *(features or ())]
+        twice = _twice(named)
+        if twice is not None:
+            raise ValueError(f"The column {twice!r} cannot be used twice.")
         if features is None:
             features = [name for name in self.columns if name not in used and name not in ignored]
         if not features:
@@ -202,29 +229,50 @@ class Table:
             )
         return tuple(features), targets
 
-    def _csv_numbers(self, names: Sequence[str]) -> NDArray:
-        table = csv_files.read_columns(self.path, self.columns, names, self.encoding, self.delimiter, self.header)
-        out = np.empty((table.num_rows, len(names)))
-        for j, name in enumerate(names):
-            out[:, j] = self._floats(name, table.column(name))
-        return out
+    def _may_be_too_large(self, names: Sequence[str]) -> bool:
+        """Return whether a CSV file may hold more numbers than memory does: a small compressed one may hold any."""
+        most = _READ_BYTES * self.path.stat().st_size // _FEWEST_CSV_BYTES
+        available = available_bytes()
+        return available is not None and (self._is_compressed() or most > available)
 
-    def _parquet_numbers(self, names: Sequence[str]) -> NDArray:
-        return np.concatenate([np.empty((0, len(names))), *self.batches(names, _BATCH_ROWS)])
+    def _counted_numbers(self, names: Sequence[str]) -> NDArray:
+        """Return columns as float64; raise ValueError before they take more memory than there is."""
+        available = available_bytes()
+        self._check_fits(available, 0 if self.delimiter else self._n_parquet_rows(), names)
+        held, n_rows = [np.empty((0, len(names)))], 0
+        for values in self.batches(names, _BATCH_ROWS):
+            held.append(values)
+            n_rows += len(values)
+            self._check_fits(available, n_rows, names)
+        return np.concatenate(held)
+
+    def _check_fits(self, available: int | None, n_rows: int, names: Sequence[str]) -> None:
+        if available is not None and _READ_BYTES * n_rows * len(names) > available:
+            raise ValueError(
+                f"{self.path} holds more numbers than fit into memory, of which {readable_bytes(available)} are free; "
+                f"take fewer rows or columns, or a command that reads part by part: anmin fit and anmin predict do."
+            )
+
+    def _check_kinds(self, file: pyarrow.parquet.ParquetFile, names: Sequence[str]) -> None:
+        """Raise ValueError for a column that holds no numbers, of which a single row is read."""
+        twice = _twice(file.schema_arrow.names)
+        if twice is not None:
+            raise ValueError(f"A file of {self.path} has two columns named {twice!r}; each needs a name of its own.")
+        kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        for name in names:
+            if not _is_numeric(kinds[name]):
+                first = next(file.iter_batches(batch_size=1, columns=[name]), None)
+                example = "" if first is None else f" such as {csv_files.shortened(_as_text(first.column(name)[0]))!r}"
+                raise ValueError(
+                    f"Column {name!r} of {self.path} must hold numbers; it holds "
+                    f"{_kind_name(kinds[name])}{example}; encode it as numbers or leave the column out."
+                )
 
     def _floats(self, name: str, column: pa.ChunkedArray) -> NDArray:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        # A column of nothing but gaps may have a type of its own.
-        are_numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
-        if not any(holds(kind) for holds in are_numbers):
-            if not pa.types.is_boolean(kind):
-                example = next((value for value in column.to_pylist() if value is not None), None)
-                raise ValueError(
-                    f"Column {name!r} of {self.path} must hold numbers; it holds {kind} such as "
-                    f"{csv_files.shortened(str(example))!r}; encode it as numbers or leave the column out."
-                )
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_boolean(column.type):
             column = column.cast(pa.int8())
-        column = column.cast(kind) if pa.types.is_dictionary(column.type) else column
         return column.cast(pa.float64(), safe=False).to_numpy()  # missing values become NaN
 
     def _check_finite(self, names: Sequence[str], values: NDArray, first: int = 0) -> None:
@@ -280,11 +328,12 @@ def open_table(path: str | os.PathLike, *, encoding: str = "utf-8", header: bool
             f"{path} must be a CSV file ({', '.join(CSV_ENDINGS)}), a Parquet file "
             f"({', '.join(PARQUET_ENDINGS)}) or a folder of Parquet files."
         )
-    for i, name in enumerate(table.columns):
-        if not name:
-            raise ValueError(f"Column {i + 1} of {path} has no name in the first line; every column needs one.")
-        if name in table.columns[:i]:
-            raise ValueError(f"{path} has two columns named {name!r}; every column needs a name of its own.")
+    if "" in table.columns:
+        unnamed = table.columns.index("") + 1
+        raise ValueError(f"Column {unnamed} of {path} has no name in the first line; every column needs one.")
+    twice = _twice(table.columns)
+    if twice is not None:
+        raise ValueError(f"{path} has two columns named {twice!r}; every column needs a name of its own.")
     return table
 
 
@@ -368,13 +417,42 @@ def _said_by_folders(path: Path, file: Path) -> dict[str, str]:
     return {unquote(name): unquote(value) for name, value in pairs}
 
 
+def _twice(names: Sequence[str]) -> str | None:
+    """Return the first name that has been there before, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    # A column of nothing but gaps may have a type of its own.
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_null)
+    return any(test(kind) for test in tests)
+
+
+def _kind_name(kind: pa.DataType) -> str:
+    # Without the parts of nested types, whose names may be anything.
+    return _kind_name(kind.value_type) if pa.types.is_dictionary(kind) else str(kind).partition("<")[0]
+
+
+def _as_text(value: pa.Scalar) -> str:
+    try:
+        return str(value.as_py())
+    except (ValueError, OverflowError, pa.ArrowException):  # such as a date that Python has not
+        return "?"
+
+
 @contextmanager
 def _parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise ValueError(f"{path} is no longer there.") from None
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         raise ValueError(
             f"{path} could not be read as Parquet; it may be damaged, or a file of another kind."
         ) from None

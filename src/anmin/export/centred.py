@@ -165,6 +165,8 @@ def crease_center(network: ReLUNetwork) -> NDArray:
     It minimises Σ_j ‖b_j‖ (|a_0j + a_jᵀc| + Σ_i |a_ij c_i|/16), a linear program, over the neurons of most weight.
     """
     nowhere = np.zeros(network.n_features)
+    if not network.n_neurons:
+        return nowhere
     norms, weight = np.hypot.reduce(network.A, axis=0), np.hypot.reduce(network.B, axis=1)
     with np.errstate(all="ignore"):
         # By logarithms, because products of large weights overflow.

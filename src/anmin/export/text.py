@@ -9,7 +9,8 @@ import numpy as np
 
 _LONGEST_IDENTIFIER = 31  # what C99 promises to tell apart in every program
 _LONGEST_COMMENT = 60
-# Words of C99, C++ (a header may be included there), GLSL ES and JavaScript, and functions that they bring along.
+# Words of C99, C++ (a header may be included there), GLSL ES and JavaScript, functions that they bring along,
+# and at the end the variables of what is written here.
 _WORDS = """
     abort abs acos active all and any arguments asin asm atan atof atoi atol attribute auto await bool boolean break
     buffer byte calloc case cast catch ceil centroid char clamp class common compl const continue cos cosh cross
@@ -24,6 +25,7 @@ _WORDS = """
     subroutine super superp switch system tan tanh template texture this throw time tolower toupper transpose true
     trunc try typedef typeid typename typeof undefined uniform union unsigned using var varying vec2 vec3 vec4 virtual
     void volatile while with xor yield
+    i j k p t value x y
 """
 _RESERVED = frozenset(_WORDS.split())
 

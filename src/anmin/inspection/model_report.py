@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from anmin.inspection.arguments import checked_inputs, checked_targets, checked_weights, input_names, output_name
 from anmin.inspection.field import field_script
-from anmin.inspection.importance import ImportanceDisplay
+from anmin.inspection.importance import ImportanceDisplay, bends
 from anmin.inspection.page import section, table, write_page
 from anmin.inspection.plotting import require_matplotlib
 from anmin.inspection.report import errors_table, network_rows, score_tiles, shape
@@ -60,7 +61,8 @@ def write_model_report(
     ImportError
         If Matplotlib is not installed.
     ValueError, FileNotFoundError
-        If the arrays do not fit the network, there are targets or weights without rows, or there is no such folder.
+        If the arrays do not fit the network, its numbers are too large to be drawn, there are targets or weights
+        without rows, or there is no such folder.
     """
     require_matplotlib()
     if X is None and not (y is None and sample_weight is None):
@@ -68,6 +70,7 @@ def write_model_report(
     rows = None if X is None else checked_inputs(network, X)
     w = None if rows is None or sample_weight is None else checked_weights(sample_weight, len(rows))
     targets = None if rows is None or y is None else checked_targets(network, y, len(rows))
+    _require_finite(network, rows)
     importance = ImportanceDisplay.of(network, rows, w)
     live = field_sections(network, rows)
     sections, tables = list(live), []
@@ -91,6 +94,14 @@ def write_model_report(
         sections=[*sections, *neuron_sections(network, rows, importance)],
         script=field_script(live),
     )
+
+
+def _require_finite(network: ReLUNetwork, X: NDArray | None) -> None:
+    with np.errstate(all="ignore"):
+        numbers = [bends(network)] if X is None else [bends(network), network.predict(X) ** 2]
+    if not all(np.isfinite(some).all() for some in numbers):
+        where = "" if X is None else " or predictions on these rows"
+        raise ValueError(f"The network has weights{where} that are too large for a report: their squares overflow.")
 
 
 def _columns(network: ReLUNetwork) -> str:

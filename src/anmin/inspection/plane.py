@@ -35,10 +35,14 @@ class Plane:
 
     @classmethod
     def around(cls, X: NDArray, names: Sequence[str] | None) -> Self:
-        """Return the rectangle that holds all rows of X (N, 2); where an input is constant, 1 wide."""
+        """Return the rectangle that holds all rows of X (N, 2); where an input is constant, 1 wide or a few digits."""
         low, high = X.min(axis=0), X.max(axis=0)
-        flat = low == high
-        low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)
+        # Half the differences, because whole ones may overflow.
+        size = np.maximum(np.abs(low), np.abs(high))
+        flat = high / 2 - low / 2 <= 1e-13 * size
+        margin, largest = np.maximum(0.5, 1e-6 * size), np.finfo(np.float64).max
+        low = np.where(flat, np.maximum(low, margin - largest) - margin, low)
+        high = np.where(flat, np.minimum(high, largest - margin) + margin, high)
         first, second = names or ("input 0", "input 1")
         return cls((float(low[0]), float(low[1])), (float(high[0]), float(high[1])), (first, second))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from anmin.memory import available_bytes
 from anmin.search.initialisation import DEAR, iteration_cost
 from anmin.search.recombination import Recombining
 from anmin.solvers.matrix_free import MatrixFree
-from anmin.solvers.memory import available_bytes
 from anmin.solvers.problem import Problem
 
 _PRODUCTS = 30  # of an iteration without the matrix, as many as one usually takes with all its passes

@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from anmin.blas import threads_for
 from anmin.history import History, Record, Status
+from anmin.memory import check_memory
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.parts import RowsLostError
-from anmin.solvers.memory import check_memory
 from anmin.solvers.problem import TOO_LARGE, PatternSums, Problem, Solver, State
 from anmin.statistics import OutputStatistics
 

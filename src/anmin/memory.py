@@ -1,4 +1,4 @@
-"""Refusing, before any work, a fit that the machine's memory cannot hold."""
+"""The memory that is free, and refusing, before any work, what it cannot hold."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def check_memory(required: int, n_neurons: int, n_features: int) -> None:
     available = available_bytes()
     if available is not None and required > available:
         raise ValueError(
-            f"A fit of n_neurons={n_neurons} with {n_features} inputs needs about {_readable(required)} of memory, "
-            f"of which {_readable(available)} are free. Choose fewer neurons."
+            f"A fit of n_neurons={n_neurons} with {n_features} inputs needs about {readable_bytes(required)} of "
+            f"memory, of which {readable_bytes(available)} are free. Choose fewer neurons."
         )
 
 
@@ -44,7 +44,8 @@ def _container_limit() -> int | None:
         return None
 
 
-def _readable(count: float) -> str:
+def readable_bytes(count: float) -> str:
+    """Return a number of bytes with a unit."""
     for unit in _UNITS[:-1]:
         if count < 1000:
             return f"{count:.3g} {unit}"
