@@ -67,7 +67,7 @@ def write_page(
         script=f"<script>{script}</script>" if script else "",
     )
     with written_atomically(path) as temporary:
-        # A name may hold half of a surrogate pair, which no encoding has.
+        # A title, such as the name of a file, may hold half of a surrogate pair, which no encoding has.
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
