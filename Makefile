@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS ?= 600
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: demo test fuzz lint types docs check clean
+.PHONY: demo test coverage fuzz lint types docs check clean
 
 demo: $(VENV)/.demo  ## train on the bundled default data; writes model.json and report.html
 	$(BIN)/anmin fit --seed 0 --max-time 12 --out model.json --report report.html
@@ -15,6 +15,9 @@ test: $(VENV)/.dev  ## run all tests
 
 fuzz: $(VENV)/.dev  ## throw new hostile inputs at everything that reads files, for about SECONDS
 	ANMIN_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -s tests/test_hostile_*.py
+
+coverage: $(VENV)/.dev  ## run all tests, and report which lines of the package they reach
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
