@@ -316,6 +316,20 @@ def test_a_warm_start_begins_where_the_last_fit_ended(loss: str, alpha: Any) -> 
     assert model.loss_ <= model.history_["loss"][0]
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_warm_start_keeps_the_relevances_with_the_penalty_that_was_chosen_and_with_no_other() -> None:
+    X, _, y = field(600)
+    X = np.column_stack([X, np.random.default_rng(0).standard_normal((len(X), 2))])  # inputs of no use
+    model = ReLURegressor(16, loss="huber", random_state=0, warm_start=True, max_iter=20).fit(X, y)
+    before, relevance = model.loss_, model.relevance_
+    assert np.ptp(relevance) > 0.1
+    model.fit(X, y)
+    np.testing.assert_array_equal(model.relevance_, relevance)
+    assert model.history_["loss"][0] <= before * (1 + 1e-6)
+    model.set_params(alpha=1e-3).fit(X, y)
+    np.testing.assert_array_equal(model.relevance_, np.ones(X.shape[1]))
+
+
 def test_a_warm_start_by_another_loss_chooses_its_own_penalty() -> None:
     X, _, y = field(300)
     model = ReLURegressor(4, loss="huber", random_state=0, warm_start=True).fit(X, y)

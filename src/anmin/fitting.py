@@ -226,9 +226,10 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         asked, alpha = loss, None if self.alpha == "auto" else float(self.alpha)
         relevance = np.ones(rows.n_features)
         if given.chosen is not None:
-            loss, chosen_alpha, relevance = given.chosen
-            alpha = chosen_alpha if alpha is None else alpha
-            scaling = scaling.emphasised(relevance)
+            loss = given.chosen[0]
+            if alpha is None:
+                _, alpha, relevance = given.chosen
+                scaling = scaling.emphasised(relevance)
         problem = self._problem(rows, scaling)
         before: _Fitted | None = None
         max_iter, max_time = self.max_iter, self.max_time
