@@ -10,7 +10,6 @@ import typer
 
 from anmin.cli.errors import INTERRUPTED
 from anmin.cli.options import (
-    FILES,
     RIVALS,
     Data,
     Encoding,
@@ -19,6 +18,7 @@ from anmin.cli.options import (
     Quiet,
     Target,
     complete_rivals,
+    file_to_write,
 )
 from anmin.cli.results import Result, Step, quoted
 from anmin.cli.standard_input import as_file
@@ -72,14 +72,7 @@ def compare(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="File to write: .md for the table, .json for all runs.",
-            show_default=False,
-            rich_help_panel=FILES,
-        ),
+        file_to_write("File to write: .md for the table, .json for all runs."),
     ] = None,
     ignore: Ignore = None,
     seed: Annotated[

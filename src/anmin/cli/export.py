@@ -16,6 +16,7 @@ from anmin.cli.options import (
     Quiet,
     complete_data,
     complete_target,
+    file_to_write,
 )
 from anmin.cli.results import Result, Step, quoted
 
@@ -50,14 +51,7 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="File to write; by default the name of MODEL with the ending of the form.",
-            show_default=False,
-            rich_help_panel=FILES,
-        ),
+        file_to_write("File to write; by default the name of MODEL with the ending of the form."),
     ] = None,
     data: Annotated[
         str | None,

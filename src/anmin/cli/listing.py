@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anmin.cli.options import FILES, Json, Quiet, complete_data_set
+from anmin.cli.options import Json, Quiet, complete_data_set, file_to_write
 from anmin.cli.results import Result, Step, quoted
 
 if TYPE_CHECKING:
@@ -25,14 +25,7 @@ def datasets(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="CSV file to write the data set to.",
-            show_default=False,
-            rich_help_panel=FILES,
-        ),
+        file_to_write("CSV file to write the data set to."),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,6 +47,11 @@ def complete_data(incomplete: str) -> list[str]:
         return []
     here = sorted(path for path in Path().iterdir() if path.name.startswith(incomplete))
     return [path.name for path in here if path.suffix.lower() in _TABLES and path.name.isprintable()] + found
+
+
+def file_to_write(said: str) -> Any:
+    """Return the option ``--out`` of a command that may do without it."""
+    return typer.Option("--out", "-o", metavar="FILE", help=said, show_default=False, rich_help_panel=FILES)
 
 
 def complete_solver(incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anmin.cli.options import FILES, ActualValues, Data, Encoding, Json, Model, Quiet, Weights
+from anmin.cli.options import ActualValues, Data, Encoding, Json, Model, Quiet, Weights, file_to_write
 from anmin.cli.results import Result, Step, quoted
 from anmin.cli.standard_input import as_file
 from anmin.cli.terminal import complain, header
@@ -38,14 +38,7 @@ def predict(
     encoding: Encoding = "utf-8",
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="CSV file to write; by default standard output.",
-            show_default=False,
-            rich_help_panel=FILES,
-        ),
+        file_to_write("CSV file to write; by default standard output."),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
