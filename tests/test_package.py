@@ -20,7 +20,19 @@ EXTRAS = [
 
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
-    {"objective", "losses", "atomic", "devices", "blas", "codec", "interrupts", "memory", "validation", "elimination"},
+    {
+        "objective",
+        "losses",
+        "atomic",
+        "devices",
+        "blas",
+        "codec",
+        "interrupts",
+        "json_values",
+        "memory",
+        "validation",
+        "elimination",
+    },
     {"threads", "rows.kernels", "rows.patterns"},
     {"statistics", "network", "quantisation", "history"},
     {"hyperplanes"},

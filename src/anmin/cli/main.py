@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anmin.cli import compare, export, fit, listing, paper, predict, report
+from anmin.cli import compare, export, fit, lab, listing, paper, predict, report
 from anmin.cli.errors import PlainErrors
 from anmin.cli.help import Command
 
@@ -49,6 +49,7 @@ for command, examples in (
     (report.report, report.EXAMPLES),
     (compare.compare, compare.EXAMPLES),
     (listing.datasets, listing.EXAMPLES),
+    (lab.lab, lab.EXAMPLES),
 ):
     app.command(cls=Command, epilog="\n".join(examples))(command)
 app.add_typer(paper.app, name="paper", short_help="Make the tables and figures of the source paper again.")

@@ -13,7 +13,6 @@ The rules, for every command:
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anmin.cli.terminal import PlainConsole
+from anmin.json_values import as_json_value
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +67,7 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """Return the object that a machine gets."""
-        return _as_json({"schema": f"anmin.{self.kind}", "version": 1, **self.facts})
+        return as_json_value({"schema": f"anmin.{self.kind}", "version": 1, **self.facts})
 
     def tell(self, *, as_json: bool, quiet: bool) -> None:
         """Print the result."""
@@ -98,16 +98,3 @@ def _advice(steps: Sequence[Step]) -> list[str]:
 def quoted(name: str | Path, otherwise: str = "DATA") -> str:
     """Return the name of a file as it is typed in a shell; a word in its place where it is "-" or does not print."""
     return shlex.quote(str(name)) if str(name).isprintable() and str(name) != "-" else otherwise
-
-
-def _as_json(value: Any) -> Any:
-    """Return a value as JSON has it: paths as text, and None for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): _as_json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(one) for one in value]
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()  # of NumPy
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value

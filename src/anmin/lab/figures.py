@@ -29,7 +29,7 @@ _COLOURS = {
     "ANMIN-L": "#E69F00",
 }
 #: Of all figures here, for ``matplotlib.rc_context``.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

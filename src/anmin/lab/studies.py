@@ -1,0 +1,27 @@
+"""All studies by name. Each is a file with one function, ``run(quick=False, seed=0) -> Study``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from anmin.lab.study import Study
+
+#: The name of each study: its module in this package, and what it is about.
+STUDIES: dict[str, tuple[str, str]] = {}
+
+
+def run_study(name: str, quick: bool = False, seed: int = 0) -> Study:
+    """Run a study.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    ImportError
+        If a package that it needs is missing; the message names the extra.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"There is no study {name!r}; there are {', '.join(STUDIES)}.")
+    run: Callable[..., Study] = import_module(f"anmin.lab.{STUDIES[name][0]}").run
+    return run(quick=quick, seed=seed)
