@@ -8,7 +8,11 @@ from importlib import import_module
 from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
-STUDIES: dict[str, tuple[str, str]] = {}
+STUDIES: dict[str, tuple[str, str]] = {
+    "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
+    "sudoku": ("study_sudoku", "SATNet learns sudoku"),
+    "parity": ("study_parity", "Parity through a chain of SATNets"),
+}
 
 
 def run_study(name: str, quick: bool = False, seed: int = 0) -> Study:
