@@ -17,8 +17,9 @@ _WORTH_IT = 1e6  # operations below which starting threads costs more than it sa
 def in_threads(task: Callable[[int, int], None], operations: float, most: int | None = None) -> None:
     """Call ``task(part, parts)`` for every part of the work, in threads if there are operations enough.
 
-    The parts must write to different places, and the values must not depend on how many there are. BLAS keeps to one
-    thread within each. There are at most ``most`` threads, by default as many as :func:`n_threads` says. All parts have ended when this returns, also by an exception.
+    The parts must write to different places, and the values must not depend on how many there are: at most ``most``, by
+    default as many as :func:`n_threads` says. BLAS keeps to one thread within each. All parts have ended when this
+    returns, also by an exception.
     """
     parts = (most or n_threads()) if operations > _WORTH_IT else 1
     with one_thread(when=parts > 1):
