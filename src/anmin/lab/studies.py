@@ -8,7 +8,11 @@ from importlib import import_module
 from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
-STUDIES: dict[str, tuple[str, str]] = {}
+STUDIES: dict[str, tuple[str, str]] = {
+    # The landscape of small networks.
+    "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
+    "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
+}
 
 
 def run_study(name: str, quick: bool = False, seed: int = 0) -> Study:
