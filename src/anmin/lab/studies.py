@@ -12,6 +12,14 @@ STUDIES: dict[str, tuple[str, str]] = {
     "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
     "sudoku": ("study_sudoku", "SATNet learns sudoku"),
     "parity": ("study_parity", "Parity through a chain of SATNets"),
+    # The landscape of small networks.
+    "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
+    "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
+    "initial_scale": (
+        "study_initial_scale",
+        "Large and tiny initial weights: neurons that stay, and neurons that gather",
+    ),
+    "patterns": ("study_patterns", "Activation patterns: which there are, how many, and neurons that share one"),
 }
 
 
