@@ -147,10 +147,13 @@ class InteriorPoint:
         parallel = Du @ inverse @ Dv
         at = np.arange(m)
         K.reshape(m, p, m, p)[at, :, at] += (parallel + parallel.transpose(0, 2, 1)) / 2
-        root = np.sqrt(np.diagonal(K))
+        diagonal = np.diagonal(K).copy()
+        if not (np.isfinite(diagonal).all() and diagonal.min() > 0):
+            return None
+        root = np.sqrt(diagonal)
         K /= root[:, None] * root
         K[np.diag_indices_from(K)] += _ROUNDING
-        U = cholesky(np.ascontiguousarray(K)) if np.isfinite(K).all() else None
+        U = cholesky(K)
         if U is None:
             return None
         push = np.where(np.concatenate([self.known, self.known]), barrier / heights, 0.0)
