@@ -180,8 +180,8 @@ def _decomposed(
     W = solve_gated(rows, gates, program.alpha, norm="outputs", tol=tol, max_rounds=max_rounds).V
     U, V = np.zeros_like(W), np.zeros_like(W)
     for j, k in np.argwhere(W.any(axis=1)):
-        signs = 2.0 * program.on[j] - 1
-        U[j, :, k], V[j, :, k] = split(W[j, :, k], program.X * signs[:, None])
+        normals = program.cones.rows * program.cones.signs(j)[:, None]
+        U[j, :, k], V[j, :, k] = split(W[j, :, k], normals)
     return U, V
 
 
