@@ -21,8 +21,9 @@ EXTRAS = [
 # What each part may import of the package, besides itself: everything that comes before it here.
 LAYERS = [
     {"objective", "losses", "atomic", "devices", "blas", "codec", "interrupts", "memory", "validation", "elimination"},
+    {"model_file"},
     {"threads", "rows.kernels", "rows.patterns"},
-    {"statistics", "network", "quantisation", "history"},
+    {"statistics", "network", "gated_network", "quantisation", "history"},
     {"hyperplanes"},
     {"arrangements"},
     {"datasets"},
