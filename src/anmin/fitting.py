@@ -409,14 +409,7 @@ class BaseReLU(CallbackSupportMixin, CheckedSettings, BaseEstimator):
 
     def _attributes_of(self, network: ReLUNetwork) -> dict[str, Any]:
         """Return the fitted attributes that are a network's, with which the estimator predicts by it."""
-        return {
-            "network_": network,
-            "coefs_": [network.A[1:], network.B],
-            "intercepts_": [network.A[0], network.b0],
-            "n_layers_": 3,
-            "n_outputs_": network.n_outputs,
-            "out_activation_": "identity",
-        }
+        return layout_of(network)
 
     def _check_settings(self, loss: Loss | None) -> Solver:
         """Return the solver, or raise ValueError or TypeError for the first parameter that is not as documented."""
@@ -505,6 +498,18 @@ class BaseReLU(CallbackSupportMixin, CheckedSettings, BaseEstimator):
                 f"{old}; got {shape}."
             )
         return replace(network, negative_slope=float(self.negative_slope))
+
+
+def layout_of(network: ReLUNetwork) -> dict[str, Any]:
+    """Return the fitted attributes that are a network's, in the layout of scikit-learn's MLPRegressor."""
+    return {
+        "network_": network,
+        "coefs_": [network.A[1:], network.B],
+        "intercepts_": [network.A[0], network.b0],
+        "n_layers_": 3,
+        "n_outputs_": network.n_outputs,
+        "out_activation_": "identity",
+    }
 
 
 def is_here(device: Any) -> bool:

@@ -12,7 +12,7 @@ from anmin.gated_network import GatedNetwork
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows, Moments
 
-Network = TypeVar("Network", ReLUNetwork, GatedNetwork)
+Network = TypeVar("Network", bound=ReLUNetwork | GatedNetwork)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,147 @@
+"""The penalty of a convex program by rows held out, along a path of falling penalties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anmin.cross_validation import Part
+from anmin.gated_network import GatedNetwork
+from anmin.history import Status
+from anmin.network import ReLUNetwork
+from anmin.rows.arrays import ArrayRows
+
+_STEP = 10.0**-0.25  # from one penalty to the next
+_LEVELS = 17  # four decades
+_PATIENCE, _WORTHWHILE = 3, 0.005
+_ROUGH = 0.03  # of the penalty: how far the conditions of optimality may be from holding on the path
+_WITHOUT_ROWS = 4  # level that is taken where rows are too few to hold some out
+
+
+class Solution(Protocol):
+    """What the programs of this house give: see :class:`anmin.solvers.gated.GatedSolution`."""
+
+    @property
+    def objective(self) -> float: ...
+    @property
+    def bound(self) -> float: ...
+    @property
+    def residual(self) -> float: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def n_rounds(self) -> int: ...
+
+
+class Program(Protocol):
+    """A convex program with its gates, for any rows and penalty."""
+
+    def solve(self, rows: ArrayRows, alpha: float, *, tol: float, max_rounds: int, start: Any = None) -> Any:
+        """Return a :class:`Solution` from that of another penalty on."""
+        ...
+
+    def network(self, solution: Any) -> ReLUNetwork | GatedNetwork:
+        """Return the network of a solution."""
+        ...
+
+
+class Level(NamedTuple):
+    """A penalty, the solution for all rows, its network, and the squared error on rows held out, (c,)."""
+
+    alpha: float
+    solution: Any
+    network: ReLUNetwork | GatedNetwork
+    errors: NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutPath:
+    """Penalties from the largest on, and what was chosen among them.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (m,)
+    errors : ndarray of shape (m, c)
+        Mean squared error of each output on the rows held out; NaN where there were none.
+    chosen : Level
+        The one of least error, summed over the outputs.
+    interrupted : bool
+        Whether an interrupt ended the path.
+    """
+
+    alphas: NDArray
+    errors: NDArray
+    chosen: Level
+    interrupted: bool
+
+
+def held_out_path(
+    program: Program,
+    rows: ArrayRows,
+    parts: Sequence[Part],
+    largest: float,
+    *,
+    max_rounds: int,
+    callback: Callable[[Level], object] = lambda level: None,
+) -> HeldOutPath:
+    """Solve a program at falling penalties, for all rows and for parts of them, until no part predicts the rest better.
+
+    From ``largest``, at which a constant is left, each penalty is 10^(−1/4) of the one before, and each solution
+    begins at the one before. It ends where three penalties have not lowered the error on the rows held out by half a
+    percent, or after four decades. Of equal errors the larger penalty is taken; without parts it is a tenth of the
+    largest. Solutions are as exact as the choice needs.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If interrupted before the first penalty is done.
+    """
+    levels: list[Level] = []
+    starts: list[Any] = [None] * (len(parts) + 1)
+    interrupted = False
+    try:
+        for k in range(_LEVELS if parts else _WITHOUT_ROWS + 1):
+            alpha = largest * _STEP**k
+            for number, fitted in enumerate([*(part.fitted for part in parts), rows]):
+                starts[number] = program.solve(
+                    fitted, alpha, tol=rough_tol(alpha, largest), max_rounds=max_rounds, start=starts[number]
+                )
+            errors = _errors(program, parts, starts[:-1], rows.n_outputs)
+            levels.append(Level(alpha, starts[-1], program.network(starts[-1]), errors))
+            callback(levels[-1])
+            if parts and _in_vain(levels):
+                break
+    except KeyboardInterrupt:
+        if not levels:
+            raise
+        interrupted = True
+    errors = np.array([level.errors for level in levels])
+    best = int(errors.sum(axis=1).argmin()) if parts else len(levels) - 1
+    return HeldOutPath(np.array([level.alpha for level in levels]), errors, levels[best], interrupted)
+
+
+def rough_tol(alpha: float, largest: float) -> float:
+    """Return the tolerance at which a solution is near enough to begin at, as a part of the largest penalty."""
+    return _ROUGH * min(alpha / largest, 1.0)
+
+
+def _errors(program: Program, parts: Sequence[Part], solutions: Sequence[Any], n_outputs: int) -> NDArray:
+    if not parts:
+        return np.full(n_outputs, np.nan)
+    total, n = np.zeros(n_outputs), 0.0
+    for part, solution in zip(parts, solutions, strict=True):
+        rows = part.held_out
+        squares = (program.network(solution).predict(rows.X) - rows.Y) ** 2
+        total += squares.sum(axis=0) if rows.w is None else rows.w @ squares
+        n += rows.n
+    return total / n
+
+
+def _in_vain(levels: Sequence[Level]) -> bool:
+    errors = np.array([level.errors.sum() for level in levels])
+    before, last = errors[:-_PATIENCE], errors[-_PATIENCE:]
+    return bool(before.size) and last.min() > (1 - _WORTHWHILE) * before.min()
