@@ -36,7 +36,7 @@ LAYERS = [
     {"generalised"},
     {"cross_validation"},
     {"progress", "reporting"},
-    {"gates", "held_out"},
+    {"gates", "held_out", "convex_forms"},
     {"fitting"},
     {"convex_fitting"},
     {"estimators", "classifier", "convex_estimators"},

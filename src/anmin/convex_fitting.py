@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from anmin.cross_validation import Part, parts_of
 from anmin.devices import on_host
-from anmin.gates import all_gates, given_gates, largest_alpha, sampled_gates
+from anmin.gates import all_gates, given_gates, sampled_gates
 from anmin.held_out import Level, Program, held_out_path, rough_tol
 from anmin.history import History, Record, Status
 from anmin.reporting import warn_of
@@ -34,7 +34,7 @@ from anmin.validation import (
 )
 
 
-class _Ended(NamedTuple):
+class Ended(NamedTuple):
     """The last level of a fit, how it ended, and the rounds that the solution took."""
 
     level: Level
@@ -58,10 +58,6 @@ class BaseConvex(MultiOutputMixin, RegressorMixin, CheckedSettings, BaseEstimato
     def _program(self, gates: NDArray) -> Program:
         """Return the program with gates (p, P)."""
         raise NotImplementedError
-
-    def _largest(self, rows: ArrayRows, gates: NDArray) -> float:
-        """Return about the penalty from which on all weights are zero."""
-        return largest_alpha(rows, gates)
 
     @np.errstate(under="ignore")  # the default of NumPy, which packages such as emlearn change when imported
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -95,13 +91,14 @@ class BaseConvex(MultiOutputMixin, RegressorMixin, CheckedSettings, BaseEstimato
         scaling = Scaling.standard(rows) if self.standardize else Scaling.identity(rows.n_features, rows.n_outputs)
         scaled = scaling.apply(rows)
         gates = self._gates_for(rows, scaled, scaling, rng)
-        fit = _Fit(self, self._program(gates), scaled, scaling.y_scale, self._largest(scaled, gates), begun)
+        fit = _Fit(self, self._program(gates), scaled, scaling.y_scale, begun)
         with ExitStack() as stack:
             if self.verbose:
                 from anmin.progress import ProgressBar
 
                 fit.bar = stack.enter_context(ProgressBar(None, f"Solving with {gates.shape[1]:,} gates"))
             ended = fit.chosen(rng) if self.alpha == "auto" else fit.at(float(self.alpha))
+            fit.record(ended.level)
         names = getattr(self, "feature_names_in_", None)
         network = replace(
             scaling.fold(ended.level.network),
@@ -119,7 +116,7 @@ class BaseConvex(MultiOutputMixin, RegressorMixin, CheckedSettings, BaseEstimato
         warn_of(ended.status)
         return self
 
-    def _set_solution(self, ended: _Ended) -> None:
+    def _set_solution(self, ended: Ended) -> None:
         solution = ended.level.solution
         self.alpha_ = ended.level.alpha
         self.loss_, self.bound_, self.residual_ = solution.objective, solution.bound, solution.residual
@@ -185,28 +182,26 @@ class _Fit:
         program: Program,
         rows: ArrayRows,
         y_scale: NDArray,
-        largest: float,
         begun: float,
     ) -> None:
         self._tol, self._max_iter = float(settings.tol), int(settings.max_iter)
         self._fraction = settings.validation_fraction
         self._program, self._rows, self._y_scale = program, rows, y_scale
-        self._largest, self._begun = largest, begun
+        self._largest, self._begun = program.largest(rows), begun
         self.levels: list[Level] = []
         self.records: list[Record] = []
+        self._recorded: Level | None = None
         self.bar: Any = None
 
-    def chosen(self, rng: np.random.Generator) -> _Ended:
+    def chosen(self, rng: np.random.Generator) -> Ended:
         """Return the solution at the penalty that predicts rows held out best."""
         parts = parts_of(self._rows, rng) if self._fraction is None else [self._split(self._fraction, rng)]
-        path = held_out_path(
-            self._program, self._rows, parts, self._largest, max_rounds=self._max_iter, callback=self._add
-        )
+        path = held_out_path(self._program, self._rows, parts, max_rounds=self._max_iter, callback=self._add)
         if path.interrupted:
-            return _Ended(path.chosen, Status.INTERRUPTED, path.chosen.solution.n_rounds)
+            return Ended(path.chosen, Status.INTERRUPTED, path.chosen.solution.n_rounds)
         return self._to_the_end(path.chosen, rough_tol(path.chosen.alpha, self._largest))
 
-    def at(self, alpha: float) -> _Ended:
+    def at(self, alpha: float) -> Ended:
         """Return the solution at a penalty: first about, so that an interrupt need not lose all."""
         tol = max(self._tol, rough_tol(alpha, self._largest)) if alpha > 0 else self._tol
         solution = self._program.solve(self._rows, alpha, tol=tol, max_rounds=self._max_iter)
@@ -218,28 +213,30 @@ class _Fit:
         """Return mean squared errors of the outputs (c,) as one, in squared units of y."""
         return float(np.mean(errors * self._y_scale**2))
 
-    def _to_the_end(self, level: Level, tol: float) -> _Ended:
+    def _to_the_end(self, level: Level, tol: float) -> Ended:
         """Return the solution to the tolerance asked for from one to ``tol`` on."""
         rough = level.solution
         if tol <= self._tol or rough.residual <= self._tol:
-            return _Ended(level, rough.status, rough.n_rounds)
+            return Ended(level, rough.status, rough.n_rounds)
         left = self._max_iter - rough.n_rounds
         if left < 1:
-            return _Ended(level, Status.MAX_ITER, rough.n_rounds)
+            return Ended(level, Status.MAX_ITER, rough.n_rounds)
         try:
             solution = self._program.solve(self._rows, level.alpha, tol=self._tol, max_rounds=left, start=rough)
         except KeyboardInterrupt:
-            return _Ended(level, Status.INTERRUPTED, rough.n_rounds)
+            return Ended(level, Status.INTERRUPTED, rough.n_rounds)
         level = level._replace(solution=solution, network=self._program.network(solution))
-        self._record(level)
-        return _Ended(level, solution.status, rough.n_rounds + solution.n_rounds)
+        return Ended(level, solution.status, rough.n_rounds + solution.n_rounds)
 
     def _add(self, level: Level) -> None:
         self.levels.append(level)
-        self._record(level)
+        self.record(level)
 
-    def _record(self, level: Level) -> None:
-        rows = self._rows
+    def record(self, level: Level) -> None:
+        """Add a record of a solution, unless it has the last one."""
+        if level is self._recorded:
+            return
+        self._recorded, rows = level, self._rows
         squares = (level.network.predict(rows.X) - rows.Y) ** 2
         mse = self.raw(np.average(squares, axis=0, weights=rows.w))
         self.records.append(

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from anmin.arrangements import all_patterns, patterns_of
 from anmin.rows.arrays import ArrayRows
-from anmin.rows.gated import through
 from anmin.rows.scaling import Scaling
 from anmin.solvers.gated import checked_gates
-from anmin.solvers.groups import spectral_norms
 
 _BLOCK_ENTRIES = 2**22  # of rows × gates at a time
 _BESIDE = 64 * float(np.finfo(np.float64).eps)
@@ -71,19 +69,6 @@ def given_gates(gates: Any, rows: ArrayRows, scaling: Scaling) -> NDArray:
         vectors[0, on] -= 2 * beside[on]
         vectors = scaling.unfold_hidden(vectors)
     return checked_gates(vectors, p)
-
-
-def largest_alpha(rows: ArrayRows, gates: NDArray, *, by_output: bool = False) -> float:
-    """Return the penalty from which on all weights of the gated program are zero, for targets of mean 0.
-
-    It is max_j ‖(1/n) Σ_i w_i 1[x̃_iᵀg_j > 0] x̃_i y_iᵀ‖, the spectral norm, or with ``by_output`` the length of the
-    longest column; 1 where that is 0, and any penalty will do.
-    """
-    Y = rows.Y - np.average(rows.Y, axis=0, weights=rows.w)
-    slopes = through(rows.X, rows.pattern(gates), rows.w, None, np.ascontiguousarray(Y), 0.0) / rows.n
-    apart = by_output or rows.n_outputs == 1
-    largest = float((np.linalg.norm(slopes, axis=2) if apart else spectral_norms(slopes)).max())
-    return largest if largest > 0 else 1.0
 
 
 def _with_constant(rows: ArrayRows) -> NDArray:

@@ -48,6 +48,10 @@ class Program(Protocol):
         """Return the network of a solution."""
         ...
 
+    def largest(self, rows: ArrayRows) -> float:
+        """Return about the penalty from which on there are no neurons; 1 where there never are."""
+        ...
+
 
 class Level(NamedTuple):
     """A penalty, the solution for all rows, its network, and the squared error on rows held out, (c,)."""
@@ -83,17 +87,16 @@ def held_out_path(
     program: Program,
     rows: ArrayRows,
     parts: Sequence[Part],
-    largest: float,
     *,
     max_rounds: int,
     callback: Callable[[Level], object] = lambda level: None,
 ) -> HeldOutPath:
     """Solve a program at falling penalties, for all rows and for parts of them, until no part predicts the rest better.
 
-    From ``largest``, at which a constant is left, each penalty is 10^(−1/4) of the one before, and each solution
-    begins at the one before. It ends where three penalties have not lowered the error on the rows held out by half a
-    percent, or after four decades. Of equal errors the larger penalty is taken; without parts it is a tenth of the
-    largest. Solutions are as exact as the choice needs.
+    From :meth:`Program.largest`, at which a constant is left, each penalty is 10^(−1/4) of the one before, and each
+    solution begins at the one before. It ends where three penalties have not lowered the error on the rows held out by
+    half a percent, or after four decades. Of equal errors the larger penalty is taken; without parts it is a tenth of
+    the largest. Solutions are as exact as the choice needs.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def held_out_path(
     """
     levels: list[Level] = []
     starts: list[Any] = [None] * (len(parts) + 1)
-    interrupted = False
+    interrupted, largest = False, program.largest(rows)
     try:
         for k in range(_LEVELS if parts else _WITHOUT_ROWS + 1):
             alpha = largest * _STEP**k
@@ -142,6 +145,7 @@ def _errors(program: Program, parts: Sequence[Part], solutions: Sequence[Any], n
 
 
 def _in_vain(levels: Sequence[Level]) -> bool:
-    errors = np.array([level.errors.sum() for level in levels])
+    first = max((k for k, level in enumerate(levels) if not level.network.n_neurons), default=0)
+    errors = np.array([level.errors.sum() for level in levels[first:]])
     before, last = errors[:-_PATIENCE], errors[-_PATIENCE:]
     return bool(before.size) and last.min() > (1 - _WORTHWHILE) * before.min()
