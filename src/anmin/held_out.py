@@ -17,7 +17,7 @@ from anmin.rows.arrays import ArrayRows
 
 _STEP = 10.0**-0.25  # from one penalty to the next
 _LEVELS = 17  # four decades
-_PATIENCE, _WORTHWHILE = 3, 0.005
+_PATIENCE, _WORTHWHILE = 2, 0.005
 _ROUGH = 0.03  # of the penalty: how far the conditions of optimality may be from holding on the path
 _WITHOUT_ROWS = 4  # level that is taken where rows are too few to hold some out
 
@@ -94,7 +94,7 @@ def held_out_path(
     """Solve a program at falling penalties, for all rows and for parts of them, until no part predicts the rest better.
 
     From :meth:`Program.largest`, at which a constant is left, each penalty is 10^(−1/4) of the one before, and each
-    solution begins at the one before. It ends where three penalties have not lowered the error on the rows held out by
+    solution begins at the one before. It ends where two penalties have not lowered the error on the rows held out by
     half a percent, or after four decades. Of equal errors the larger penalty is taken; without parts it is a tenth of
     the largest. Solutions are as exact as the choice needs.
 
