@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from anmin.cross_validation import Part
 from anmin.gated_network import GatedNetwork
 from anmin.held_out import held_out_path
 from anmin.history import Status
+from anmin.influence import influence
+from anmin.inspection import write_model_report, write_report
 from anmin.objective import penalty
 from anmin.rows import ArrayRows
 from anmin.solvers.gated import solve_gated
@@ -293,7 +296,7 @@ def test_an_interrupt_returns_the_best_network_and_says_so(
         clone(model).fit(*diabetes)
 
 
-def test_an_export_of_a_convex_network_predicts_as_it_does(diabetes: Data, tmp_path: Any) -> None:
+def test_an_export_of_a_convex_network_predicts_as_it_does(diabetes: Data, tmp_path: Path) -> None:
     X, y = diabetes
     model = ConvexReLURegressor(30, alpha=0.05, random_state=0).fit(X, y)
     model.network_.save(tmp_path / "model.json")
@@ -380,3 +383,18 @@ def test_bad_rows_are_refused(kind: Kind, diabetes: Data) -> None:
     other = "norm" if kind is GatedReLURegressor else "method"
     with pytest.raises(ValueError, match=f"The '{other}' parameter of {kind.__name__} must be one of"):
         kind(**{other: "other"}).fit(X, y)
+
+
+def test_a_report_shows_the_bound_and_none_is_of_gated_networks(diabetes: Data, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    X, y = diabetes
+    model = ConvexReLURegressor(10, alpha=0.1, random_state=0).fit(X, y)
+    write_report(tmp_path / "report.html", model, X, y)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"no loss with these gates is below</th><td>{model.bound_:.6g}" in text
+    with pytest.raises(ValueError, match="those of a ConvexReLURegressor keep to their gates"):
+        influence(model, X, y)
+    gated = GatedReLURegressor(10, alpha=0.1, random_state=0).fit(X, y)
+    for write, what in ((write_report, gated), (write_model_report, gated.network_)):
+        with pytest.raises(TypeError, match="A report is of a ReLUNetwork, by its creases; got a GatedNetwork"):
+            write(tmp_path / "none.html", what, X, y)
