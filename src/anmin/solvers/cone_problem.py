@@ -15,6 +15,7 @@ _MOST = 10.0
 _GROWTH = ((12, _MOST), (25, 4.0), (50, 2.0), (100, 1.0))  # of the proximal step, after so many Newton steps
 _FIRST, _LARGEST = 1e3, 1e10  # proximal step, in units of 1/curvature
 _SLOPE, _SHORTEST, _ROUNDING = 1e-4, 1e-8, 1e-14
+_STILL = 5  # Newton steps that change no more than rounding does
 
 
 @dataclass(eq=False)
@@ -75,6 +76,7 @@ class ConeProblem:
     ) -> tuple[NDArray, NDArray, float]:
         """Return the minimiser of the problem plus ‖z − z0‖²/(2·step), its dual ξ, and how exact it is."""
         z, u, value = self._at(projection, z0, xi, step, True)
+        still = 0
         for _ in range(_INNER):
             gradient = xi - self._through(z)
             inside = np.linalg.norm((gradient @ self.R).reshape(len(self.gates), -1), axis=1).max()
@@ -92,8 +94,10 @@ class ConeProblem:
                     break
                 share /= 2
             xi = tried
-            z, u, value = self._at(projection, z0, xi, step, True)
-            if share < _SHORTEST:
+            z, u, now = self._at(projection, z0, xi, step, True)
+            still = still + 1 if value - now <= 10 * _ROUNDING * abs(value) else 0
+            value = now
+            if share < _SHORTEST or still > _STILL:
                 break
         return z, xi, float(inside)
 

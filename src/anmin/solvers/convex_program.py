@@ -95,7 +95,9 @@ class ConvexProgram:
         used = np.flatnonzero(W.any(axis=(1, 2)))
         c = W.shape[2]
         f = np.zeros((len(self.X), c))
-        step = max(1, _BLOCK_ENTRIES // max(1, len(used)))
+        if not used.size:
+            return f
+        step = max(1, _BLOCK_ENTRIES // len(used))
         for start in range(0, len(self.X), step):
             rows = slice(start, start + step)
             on = self.on[used, rows].T
@@ -182,8 +184,7 @@ class ConvexProgram:
         along = gradient.transpose(2, 0, 1)
         found = projection(np.stack([along, -along]).reshape(-1, p), exact=True)
         reaches = np.linalg.norm(found, axis=1).reshape(2, c, P).transpose(0, 2, 1)
-        without = np.setdiff1d(np.arange(P), self.distinct)
-        reaches[:, without] = 0.0
+        reaches[:, ~self.on.any(axis=1)] = 0.0  # of rounding; but for it, the gradient is
         return reaches
 
     def _residual(self, U: NDArray, V: NDArray, gradient: NDArray) -> float:
@@ -197,7 +198,7 @@ class ConvexProgram:
         by = step * self.alpha
         found *= np.where(lengths > by, 1 - by / np.maximum(lengths, 1e-300), 0.0)[:, None]
         moved = np.linalg.norm(Z - found, axis=1).reshape(2, c, P) / step
-        return float(moved[:, :, self.distinct].max(initial=0.0))
+        return float(moved[:, :, self.on.any(axis=1)].max(initial=0.0))
 
     def _root(self, working: NDArray) -> tuple[NDArray, NDArray]:
         """Return R (r, m·p) and C = Rᵀt (m·p, c) of :class:`ConeProblem`, with b0 solved out."""
