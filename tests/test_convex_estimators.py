@@ -192,7 +192,7 @@ def test_the_penalty_is_the_one_of_least_held_out_error(kind: Kind) -> None:
     best = model.held_out_mse_.argmin()
     assert model.alpha_ == model.alphas_[best]
     assert 0 < best < len(model.alphas_) - 1
-    np.testing.assert_allclose(model.alphas_[1:] / model.alphas_[:-1], 10**-0.25)
+    np.testing.assert_allclose(model.alphas_[1:] / model.alphas_[:-1], 10 ** (-1 / 3))
     assert 0.3 < 1 - model.held_out_mse_[best] / y.var() < model.score(X, y)
     again = kind(12, alpha=model.alpha_, random_state=0).fit(X, y)
     assert again.loss_ == pytest.approx(model.loss_, rel=1e-6)

@@ -34,6 +34,9 @@ from anmin.validation import (
 )
 
 
+_FOLDS = 5  # one round of them, at most
+
+
 class Ended(NamedTuple):
     """The last level of a fit, how it ended, and the rounds that the solution took."""
 
@@ -195,7 +198,7 @@ class _Fit:
 
     def chosen(self, rng: np.random.Generator) -> Ended:
         """Return the solution at the penalty that predicts rows held out best."""
-        parts = parts_of(self._rows, rng) if self._fraction is None else [self._split(self._fraction, rng)]
+        parts = parts_of(self._rows, rng)[:_FOLDS] if self._fraction is None else [self._split(self._fraction, rng)]
         path = held_out_path(self._program, self._rows, parts, max_rounds=self._max_iter, callback=self._add)
         if path.interrupted:
             return Ended(path.chosen, Status.INTERRUPTED, path.chosen.solution.n_rounds)

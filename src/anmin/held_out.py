@@ -15,11 +15,11 @@ from anmin.history import Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 
-_STEP = 10.0**-0.25  # from one penalty to the next
-_LEVELS = 17  # four decades
-_PATIENCE, _WORTHWHILE = 2, 0.005
-_ROUGH = 0.03  # of the penalty: how far the conditions of optimality may be from holding on the path
-_WITHOUT_ROWS = 4  # level that is taken where rows are too few to hold some out
+_STEP = 10.0 ** (-1 / 3)  # from one penalty to the next
+_LEVELS = 13  # four decades
+_PATIENCE, _WORTHWHILE = 2, 0.01
+_ROUGH = 0.1  # of the penalty: how far the conditions of optimality may be from holding on the path
+_WITHOUT_ROWS = 3  # level that is taken where rows are too few to hold some out
 
 
 class Solution(Protocol):
@@ -93,9 +93,9 @@ def held_out_path(
 ) -> HeldOutPath:
     """Solve a program at falling penalties, for all rows and for parts of them, until no part predicts the rest better.
 
-    From :meth:`Program.largest`, at which a constant is left, each penalty is 10^(−1/4) of the one before, and each
-    solution begins at the one before. It ends where two penalties have not lowered the error on the rows held out by
-    half a percent, or after four decades. Of equal errors the larger penalty is taken; without parts it is a tenth of
+    From :meth:`Program.largest`, at which a constant is left, each penalty is 10^(−1/3) of the one before, and each
+    solution begins at the one before. It ends where two penalties have not lowered the error on the rows held out by a
+    percent, or after four decades. Of equal errors the larger penalty is taken; without parts it is a tenth of
     the largest. Solutions are as exact as the choice needs.
 
     Raises
