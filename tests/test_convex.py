@@ -272,7 +272,7 @@ def test_batch_normalisation_without_cones_shrinks_the_projected_target() -> Non
     along = design.T @ rows.Y[:, 0]
     for beta in (0.1, 1.0, 2 * np.linalg.norm(along)):
         free = Cones(np.zeros((0, 4)), np.zeros((1, 0), dtype=bool))
-        z = ConeProblem(design, along, beta, free, np.arange(1)).solved(np.zeros((2, 4)), 1e-12, 1.0)
+        z = ConeProblem(design, design.T @ design, along, beta, free, np.arange(1)).solved(np.zeros((2, 4)), 1e-12, 1.0)
         np.testing.assert_allclose(z[0] - z[1], max(1 - beta / np.linalg.norm(along), 0) * along, atol=1e-10)
 
 
