@@ -176,7 +176,8 @@ class GatedReLURegressor(BaseConvex):
     alpha : float >= 0 or "auto", default "auto"
         Penalty, in the coordinates solved in. "auto" is the one of a path of falling penalties by which rows that are
         held out are predicted with the least error (:func:`anmin.held_out.held_out_path`): those of five folds in turn,
-        or of as many of them as it takes for 800 rows. All rows are fitted with it. At 0 the solution is the least squares one of the smallest weights.
+        or of as many of them as it takes for 800 rows. All rows are fitted with it. At 0 the solution is the least
+        squares one of the smallest weights.
     norm : {"nuclear", "outputs"}, default "nuclear"
         With several outputs, "nuclear" is the loss above; "outputs" the same with neurons that are each of one output.
     tol : float >= 0, default 1e-6

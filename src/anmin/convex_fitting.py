@@ -33,7 +33,6 @@ from anmin.validation import (
     is_number,
 )
 
-
 _FOLDS = 5  # one round of them, at most
 
 

@@ -18,7 +18,7 @@ from anmin.rows.arrays import ArrayRows
 _STEP = 10.0 ** (-1 / 3)  # from one penalty to the next
 _LEVELS = 13  # four decades
 _PATIENCE, _WORTHWHILE = 2, 0.01
-_ROUGH = 0.1  # of the penalty: how far the conditions of optimality may be from holding on the path
+_ROUGH = 0.03  # of the penalty: how far the conditions of optimality may be from holding on the path
 _WITHOUT_ROWS = 3  # level that is taken where rows are too few to hold some out
 
 
