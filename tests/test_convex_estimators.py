@@ -343,6 +343,7 @@ def test_verbose_shows_nothing_on_standard_output(diabetes: Data, capsys: pytest
         ({"gates": np.ones(11)}, r"gates must have shape \(11, gates\).*got \(11,\)"),
         ({"gates": np.ones((11, 0))}, "gates must have shape"),
         ({"gates": np.full((11, 2), np.nan)}, "gates must be finite"),
+        ({"gates": np.full((11, 2), -np.inf)}, "gates must be finite"),
         ({"gates": np.eye(11)[:, :1] @ np.ones((1, 2))}, "gates must differ in direction; number 0"),
         ({"gates": np.column_stack([np.ones(11), np.zeros(11)])}, "gates must not be zero; number 1 is"),
         ({"gates": [["a"]]}, "gates must be 'sample', 'all' or a matrix of numbers"),
@@ -385,9 +386,9 @@ def test_bad_rows_are_refused(kind: Kind, diabetes: Data) -> None:
         kind(**{other: "other"}).fit(X, y)
 
 
-def test_a_report_shows_the_bound_and_none_is_of_gated_networks(diabetes: Data, tmp_path: Path) -> None:
+def test_a_report_shows_the_bound_and_none_is_of_gated_networks(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    X, y = diabetes
+    X, y = planted(30)
     model = ConvexReLURegressor(10, alpha=0.1, random_state=0).fit(X, y)
     write_report(tmp_path / "report.html", model, X, y)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -58,7 +58,7 @@ def given_gates(gates: Any, rows: ArrayRows, scaling: Scaling) -> NDArray:
         vectors = np.array(gates, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError("gates must be 'sample', 'all' or a matrix of numbers, one column for each gate.") from None
-    if vectors.ndim == 2 and len(vectors) == p:
+    if vectors.ndim == 2 and len(vectors) == p and np.isfinite(vectors).all():
         Xt = _with_constant(rows)
         beside = _BESIDE * (np.abs(Xt).max(axis=0) @ np.abs(vectors))
         step = max(1, _BLOCK_ENTRIES // len(Xt))
