@@ -224,8 +224,7 @@ def _checked_design(
     if not len(alphas):
         raise ValueError("alphas must have at least one penalty; got none.")
     for alpha in alphas:
-        if not (np.isfinite(alpha) and alpha >= 0):
-            raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
+        check_alpha(alpha)
     if norm not in get_args(Norm):
         raise ValueError(f"norm must be one of {', '.join(map(repr, get_args(Norm)))}; got {norm!r}.")
     return GatedDesign(rows, gates, intercept)
@@ -257,6 +256,13 @@ def _solution(program: GatedProgram, tol: float, max_rounds: int, start: NDArray
     residual = look.residual / largest if largest > 0 else 0.0
     status = Status.CONVERGED if converged else Status.MAX_ITER
     return GatedSolution(design.gates, alpha, V, look.b0, look.objective, look.bound, residual, status, rounds)
+
+
+def check_alpha(alpha: float) -> float:
+    """Return alpha as a float, or raise ValueError unless it is finite and at least 0."""
+    if not (np.isfinite(alpha) and alpha >= 0):
+        raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
+    return float(alpha)
 
 
 def checked_gates(gates: NDArray, p: int) -> NDArray:
