@@ -19,8 +19,8 @@ def proximal_step(
     Groups are the columns of V_j, and the metric M of V_j is given by its eigenvalues ``values`` (m, p) and its
     eigenvectors ``vectors`` (m, p, p), or none (0, 0, 0) where it is diagonal; L is ``curvature``; V, ``gradient`` g
     and ``after`` are (m, p, c). A group is zero where ‖r‖ <= alpha, r = g + L·M v; else it is t (t·L·M + alpha·I)⁻¹ r
-    with its own length t, the root of ‖(t·L·M + alpha·I)⁻¹ r‖ = 1, which Newton's method finds from 0 on the reciprocal of
-    that norm.
+    with its own length t, the root of ‖(t·L·M + alpha·I)⁻¹ r‖ = 1, which Newton's method finds from 0 on the reciprocal
+    of that norm.
     """
     m, p, c = V.shape
     turned = len(vectors) > 0
