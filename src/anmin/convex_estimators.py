@@ -11,7 +11,7 @@ from anmin.convex_forms import GatedForm, ReLUForm
 from anmin.fitting import layout_of
 from anmin.held_out import Program
 from anmin.solvers.convex import ConvexMethod
-from anmin.solvers.gated import Norm
+from anmin.solvers.gated_program import Norm
 
 
 class ConvexReLURegressor(BaseConvex):
@@ -178,8 +178,10 @@ class GatedReLURegressor(BaseConvex):
         held out are predicted with the least error (:func:`anmin.held_out.held_out_path`): those of five folds in turn,
         or of as many of them as it takes for 800 rows. All rows are fitted with it. At 0 the solution is the least
         squares one of the smallest weights.
-    norm : {"nuclear", "outputs"}, default "nuclear"
+    norm : {"nuclear", "outputs", "ridge"}, default "nuclear"
         With several outputs, "nuclear" is the loss above; "outputs" the same with neurons that are each of one output.
+        "ridge" has the penalty alpha · (Σ_j ‖V_j‖² + ‖b0‖²) instead, V_j = Σ a bᵀ over the neurons of gate j: ridge
+        regression, which leaves neurons at every gate.
     tol : float >= 0, default 1e-6
         How far the conditions of optimality may be from holding, as a part of the penalty at which all weights are
         zero.

@@ -14,8 +14,8 @@ from anmin.rows.gated import through
 from anmin.rows.patterns import octets
 from anmin.solvers.convex import ConvexMethod, ConvexSolution, solve_convex
 from anmin.solvers.convex_program import ConvexProgram
-from anmin.solvers.gated import GatedSolution, Norm, solve_gated
-from anmin.solvers.groups import spectral_norms
+from anmin.solvers.gated import GatedSolution, largest_alpha, solve_gated
+from anmin.solvers.gated_program import Norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +33,23 @@ class GatedForm:
         return solve_gated(rows, self.gates, alpha, norm=self.norm, tol=tol, max_rounds=max_rounds, start=V)
 
     def network(self, solution: GatedSolution) -> GatedNetwork:
-        """Return the network of a solution, whose loss is the objective."""
-        gate, A, B = solution.neurons() if self.norm == "nuclear" else _neurons_of_outputs(solution.V)
+        """Return the network of a solution, whose loss is the objective but for a ridge penalty."""
+        gate, A, B = _neurons_of_outputs(solution.V) if self.norm == "outputs" else solution.neurons()
         return GatedNetwork(self.gates[:, gate], A, B, solution.b0)
 
     def largest(self, rows: ArrayRows) -> float:
-        """Return max_j ‖(1/n) Σ_i w_i 1[x̃_iᵀg_j > 0] x̃_i y_iᵀ‖ for targets less their mean, in the dual norm."""
+        """Return the penalty from which on there are no neurons; a ridge penalty under which the rows count for half.
+
+        That is ‖C‖²/(n·var y), C the gradient at zero: where the loss would fall to nothing if it fell on as it begins.
+        """
+        if self.norm != "ridge":
+            largest = largest_alpha(rows, self.gates, norm=self.norm)
+            return largest if largest > 0 else 1.0
         Y = np.ascontiguousarray(rows.Y - np.average(rows.Y, axis=0, weights=rows.w))
         slopes = through(rows.X, rows.pattern(self.gates), rows.w, None, Y, 0.0) / rows.n
-        apart = self.norm == "outputs" or rows.n_outputs == 1
-        largest = float((np.linalg.norm(slopes, axis=2) if apart else spectral_norms(slopes)).max())
-        return largest if largest > 0 else 1.0
+        variance = float(np.average(Y**2, axis=0, weights=rows.w).sum())
+        square = float(np.vdot(slopes, slopes))
+        return square / variance if square > 0 else 1.0
 
 
 def _neurons_of_outputs(V: NDArray) -> tuple[NDArray, NDArray, NDArray]:
