@@ -14,6 +14,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_linnerud
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -146,6 +147,21 @@ def test_without_a_penalty_it_is_least_squares() -> None:
     relu = ConvexReLURegressor(6, alpha=0.0, random_state=0).fit(X, y)
     # The differences of two vectors of a cone with an inside are all vectors.
     np.testing.assert_allclose(relu.predict(X), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_ridge_penalty_is_ridge_regression(outputs: int) -> None:
+    X, Y = planted(c=outputs)
+    X = X / 30
+    model = GatedReLURegressor(8, norm="ridge", alpha=0.1, standardize=False, random_state=0).fit(X, Y)
+    Xt = np.column_stack([np.ones(len(X)), X])
+    design = np.column_stack([*(Xt * (Xt @ g > 0)[:, None] for g in model.gates_.T), np.ones(len(X))])
+    oracle = Ridge(0.1 * len(X), fit_intercept=False).fit(design, Y)
+    np.testing.assert_allclose(model.predict(X), oracle.predict(design), rtol=1e-8)
+    squares = np.sum((Y - oracle.predict(design)) ** 2) / len(X)
+    assert model.loss_ == pytest.approx(squares + 0.1 * np.sum(oracle.coef_**2), rel=1e-9)
+    chosen = clone(model).set_params(alpha="auto").fit(X, Y)
+    assert 0 < chosen.held_out_mse_.argmin() < len(chosen.alphas_) - 1
 
 
 @BOTH
@@ -389,6 +405,7 @@ def test_bad_rows_are_refused(kind: Kind, diabetes: Data) -> None:
 def test_a_report_shows_the_bound_and_none_is_of_gated_networks(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     X, y = planted(30)
+    X = X[:, :1]
     model = ConvexReLURegressor(10, alpha=0.1, random_state=0).fit(X, y)
     write_report(tmp_path / "report.html", model, X, y)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

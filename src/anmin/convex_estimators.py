@@ -45,7 +45,7 @@ class ConvexReLURegressor(BaseConvex):
         How the program is solved (:func:`anmin.solvers.convex.solve_convex`). "decomposition" splits the solution of
         the gated program into neurons of the patterns; it has the same predictions on the rows, but not the least
         penalty. "reference" is CVXPY, of the extra ``convex``, for small problems.
-    tol : float >= 0, default 1e-6
+    tol : float >= 0, default 1e-8
         How far the conditions of optimality may be from holding, as a part of the penalty at which all weights are
         zero.
     max_iter : int >= 1, default 50
@@ -120,7 +120,7 @@ class ConvexReLURegressor(BaseConvex):
         gates: Literal["sample", "all"] | NDArray = "sample",
         alpha: float | Literal["auto"] = "auto",
         method: ConvexMethod = "augmented_lagrangian",
-        tol: float = 1e-6,
+        tol: float = 1e-8,
         max_iter: int = 50,
         standardize: bool = True,
         validation_fraction: float | None = None,
@@ -182,7 +182,7 @@ class GatedReLURegressor(BaseConvex):
         With several outputs, "nuclear" is the loss above; "outputs" the same with neurons that are each of one output.
         "ridge" has the penalty alpha · (Σ_j ‖V_j‖² + ‖b0‖²) instead, V_j = Σ a bᵀ over the neurons of gate j: ridge
         regression, which leaves neurons at every gate.
-    tol : float >= 0, default 1e-6
+    tol : float >= 0, default 1e-8
         How far the conditions of optimality may be from holding, as a part of the penalty at which all weights are
         zero.
     max_iter : int >= 1, default 100
@@ -246,7 +246,7 @@ class GatedReLURegressor(BaseConvex):
         gates: Literal["sample", "all"] | NDArray = "sample",
         alpha: float | Literal["auto"] = "auto",
         norm: Norm = "nuclear",
-        tol: float = 1e-6,
+        tol: float = 1e-8,
         max_iter: int = 100,
         standardize: bool = True,
         validation_fraction: float | None = None,
