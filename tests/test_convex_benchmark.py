@@ -43,6 +43,7 @@ def test_what_is_judged_is_the_objective_of_the_solution(small: Any):
     assert cones["violation"] < 1e-6
 
 
+@pytest.mark.filterwarnings("ignore")  # pyscnn's, where it is there
 @pytest.mark.parametrize("part", ["gated", "relu"])
 def test_both_packages_are_compared_and_the_table_says_so(
     small: Any, part: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
