@@ -133,6 +133,8 @@ class ConeProblem:
 
         m, p = len(self.gates), point.z.shape[1]
         groups = np.flatnonzero(point.z.any(axis=1))
+        if not groups.size:
+            return -gradient
         blocks, widths = groups % m, p - projection.sizes[groups]
         roots = np.empty((len(groups), p, p))
         set_roots(projection.Q, projection.sizes, groups, point.u, step * self.alpha, roots)
