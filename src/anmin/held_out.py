@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from anmin.cross_validation import Part
 from anmin.gated_network import GatedNetwork
-from anmin.history import Status
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 
@@ -22,26 +21,15 @@ _ROUGH = 0.03  # of the penalty: how far the conditions of optimality may be fro
 _WITHOUT_ROWS = 3  # level that is taken where rows are too few to hold some out
 
 
-class Solution(Protocol):
-    """What the programs of this house give: see :class:`anmin.solvers.gated.GatedSolution`."""
-
-    @property
-    def objective(self) -> float: ...
-    @property
-    def bound(self) -> float: ...
-    @property
-    def residual(self) -> float: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def n_rounds(self) -> int: ...
-
-
 class Program(Protocol):
     """A convex program with its gates, for any rows and penalty."""
 
     def solve(self, rows: ArrayRows, alpha: float, *, tol: float, max_rounds: int, start: Any = None) -> Any:
-        """Return a :class:`Solution` from that of another penalty on."""
+        """Return the solution, from that of another penalty on.
+
+        It has an ``objective`` and a ``bound`` of it, a ``residual``, a ``status`` and ``n_rounds``, as
+        :class:`anmin.solvers.gated.GatedSolution`.
+        """
         ...
 
     def network(self, solution: Any) -> ReLUNetwork | GatedNetwork:
