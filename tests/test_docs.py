@@ -15,7 +15,7 @@ import pytest
 import anmin
 import anmin.inspection
 import anmin.solvers
-from anmin import ReLUClassifier, ReLURegressor
+from anmin import ConvexReLURegressor, GatedReLURegressor, ReLUClassifier, ReLURegressor
 from anmin.export.targets import TARGETS
 from anmin.search import Recombining
 from pages import Block, Reader, agrees, blocks_of, small_tables
@@ -141,6 +141,11 @@ def test_the_page_of_options_has_every_option_with_its_default() -> None:
         rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \|", section, re.MULTILINE)
         if rows:
             listed[title] = {name: eval(default, dict(known)) for name, default in rows}
+    convex, gated = ConvexReLURegressor().get_params(deep=False), GatedReLURegressor().get_params(deep=False)
+    assert listed.pop("ConvexReLURegressor") == convex
+    assert listed.pop("GatedReLURegressor") == {
+        name: value for name, value in gated.items() if convex.get(name, ...) != value
+    }
     regressor = ReLURegressor().get_params(deep=False)
     classifier = ReLUClassifier().get_params(deep=False)
     assert listed.pop("ReLURegressor") == regressor

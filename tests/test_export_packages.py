@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anmin import ReLUNetwork, ReLURegressor
+from anmin import ConvexReLURegressor, ReLUNetwork, ReLURegressor
 from anmin.export import register_skl2onnx, to_onnx, to_torch, write
 from anmin.export.trial import predictions
 from exports import HOSTILE, assert_agrees, needs_gcc, random_network
@@ -72,6 +72,17 @@ def test_skl2onnx_converts_pipelines(dtype, n_outputs, slope):
         np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
+def test_skl2onnx_converts_convex_networks():
+    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    register_skl2onnx()
+    X = np.random.default_rng(0).standard_normal((60, 2))
+    model = ConvexReLURegressor(8, alpha=0.01, random_state=0).fit(X, np.abs(X[:, 0]))
+    converted = skl2onnx.to_onnx(model, X[:1]).SerializeToString()
+    session = onnxruntime.InferenceSession(converted, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"X": X})[0][:, 0], model.predict(X), rtol=0, atol=1e-12)
+
+
 @needs_gcc
 @pytest.mark.skipif(find_spec("emlearn") is None, reason="emlearn is not installed")
 def test_emlearn_converts_the_regressor(tmp_path):
@@ -99,7 +110,7 @@ def test_what_is_missing_is_named(tmp_path: Path, target, package, extra):
 import sys
 sys.modules[{package!r}] = None
 import numpy as np
-from anmin import ReLUNetwork
+from anmin import ConvexReLURegressor, ReLUNetwork
 from anmin.export import write
 try:
     write(ReLUNetwork(np.ones((2, 1)), [[1.0]], [0.0]), {target!r}, "x")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "ConvexReLURegressor",
+    "GatedReLURegressor",
     "ReLUClassifier",
     "ReLUNetwork",
     "ReLURegressor",
@@ -22,12 +24,15 @@ __all__ = [
 if TYPE_CHECKING:
     from anmin import datasets, export, inspection, rows, solvers
     from anmin.classifier import ReLUClassifier
+    from anmin.convex_estimators import ConvexReLURegressor, GatedReLURegressor
     from anmin.estimators import ReLURegressor
     from anmin.network import ReLUNetwork
     from anmin.path import alpha_path
     from anmin.sizes import size_path
 
 _HOMES = {
+    "ConvexReLURegressor": "anmin.convex_estimators",
+    "GatedReLURegressor": "anmin.convex_estimators",
     "ReLUClassifier": "anmin.classifier",
     "ReLURegressor": "anmin.estimators",
     "ReLUNetwork": "anmin.network",

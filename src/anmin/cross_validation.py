@@ -126,7 +126,7 @@ def _chosen(problem: Problem, rng: np.random.Generator, relevance: bool, deadlin
     factors, found, cut = np.ones(rows.n_features), {0: np.inf}, None
     try:
         network = fits.agreed()
-        parts = _parts(rows, rng)
+        parts = parts_of(rows, rng)
         found[0], first = fits.scored(parts, [None] * len(parts), 0)
         if relevance and parts:
             of_parts = [relevance_of(one) for one in first]
@@ -152,15 +152,15 @@ def _chosen(problem: Problem, rng: np.random.Generator, relevance: bool, deadlin
     return Weighed(float(f"{alpha:.1e}"), factors, cut)
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Rows to fit, and rows held out."""
 
     fitted: ArrayRows
     held_out: ArrayRows
 
-    def scaled(self, factors: NDArray) -> _Part:
+    def scaled(self, factors: NDArray) -> Part:
         """Return both with the inputs multiplied by factors (d,)."""
-        return _Part(*(ArrayRows(rows.X * factors, rows.Y, rows.w) for rows in self))
+        return Part(*(ArrayRows(rows.X * factors, rows.Y, rows.w) for rows in self))
 
 
 class _Fits:
@@ -197,7 +197,7 @@ class _Fits:
         return network
 
     def scored(
-        self, parts: Sequence[_Part], starts: Sequence[ReLUNetwork | None], level: int
+        self, parts: Sequence[Part], starts: Sequence[ReLUNetwork | None], level: int
     ) -> tuple[float, list[ReLUNetwork]]:
         """Return minus the logarithm of the pseudo-posterior at √10 to the power of a level, and the networks."""
         loss, total, n = self.problem.loss, 0.0, 0.0
@@ -239,16 +239,16 @@ def relevance_of(network: ReLUNetwork) -> NDArray:
     return np.array([float(f"{value:.1e}") for value in relevances])
 
 
-def _parts(rows: ArrayRows, rng: np.random.Generator) -> list[_Part]:
+def parts_of(rows: ArrayRows, rng: np.random.Generator) -> list[Part]:
     """Return rows to fit and rows to hold out, for each fit; none where there are fewer different rows than folds."""
     fold, groups = dealt(rows, _FOLDS, rng)
     fits = min(_MOST_FITS, -(-_ENOUGH_ROWS * _FOLDS // groups)) if groups >= _FOLDS else 0
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for fit in range(fits):
         if fit and fit % _FOLDS == 0:
             fold, _ = dealt(rows, _FOLDS, rng)
         held_out = fold == fit % _FOLDS
-        parts.append(_Part(rows.subset(np.flatnonzero(~held_out)), rows.subset(np.flatnonzero(held_out))))
+        parts.append(Part(rows.subset(np.flatnonzero(~held_out)), rows.subset(np.flatnonzero(held_out))))
     return parts
 
 

@@ -24,7 +24,7 @@ from anmin.rows.dask import DaskRows, is_dask, predicted
 from anmin.rows.parts import RowsInParts
 from anmin.solvers import Solver
 from anmin.streaming import updated
-from anmin.validation import checked_inputs, checked_targets, column_names, is_number
+from anmin.validation import check_alone, checked_inputs, checked_targets, column_names, is_number
 
 
 def _by_squares(estimator: ReLURegressor) -> bool:
@@ -32,11 +32,6 @@ def _by_squares(estimator: ReLURegressor) -> bool:
     if estimator.loss != "squared":
         raise AttributeError(f"Rows are added and taken away with loss='squared' only; got {estimator.loss!r}.")
     return True
-
-
-def _check_alone(y: Any, sample_weight: Any) -> None:
-    if y is not None or sample_weight is not None:
-        raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")
 
 
 class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
@@ -372,7 +367,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         if is_dask(X):
             return self._rows_to_change(DaskRows(X, y, sample_weight), None, None)
         if isinstance(X, ArrayRows | RowsInParts):
-            _check_alone(y, sample_weight)
+            check_alone(y, sample_weight)
             self._check_columns(X)
             return cast(ArrayRows, X)  # either offers the pass that is needed
         inputs = checked_inputs(self, X, reset=False)
@@ -457,7 +452,7 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
             y_is_1d = isinstance(y, str) or getattr(y, "ndim", 2) == 1
             return self._rows_here(DaskRows(X, y, sample_weight), None, None)[0], y_is_1d
         if isinstance(X, ArrayRows | RowsInParts):
-            _check_alone(y, sample_weight)
+            check_alone(y, sample_weight)
             if X.n_rows < 2:
                 raise ValueError(f"{type(self).__name__} needs at least two rows of positive weight; got one.")
             if self.validation_fraction is not None and isinstance(X, RowsInParts):

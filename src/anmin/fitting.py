@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -29,7 +26,7 @@ from anmin.interrupts import termination_interrupts
 from anmin.losses import Huber, Loss
 from anmin.network import ReLUNetwork, check_negative_slope
 from anmin.objective import alpha_from_sum
-from anmin.reporting import CallbackSupportMixin
+from anmin.reporting import CallbackSupportMixin, warn_of
 from anmin.rows import ArrayRows, Scaling
 from anmin.rows.parts import RowsInParts
 from anmin.search import Recombining, automatic_solver, solve_with_restarts
@@ -41,7 +38,7 @@ from anmin.selection import Choice, choose_alpha, solve_chosen
 from anmin.solvers import SOLVERS, MatrixFree, Problem, Solution, Solver, VarPro
 from anmin.solvers.levenberg_marquardt import LevenbergMarquardt
 from anmin.solvers.loop import check_solvable
-from anmin.validation import is_integer, is_number
+from anmin.validation import CheckedSettings, is_integer, is_number
 
 if TYPE_CHECKING:
     from anmin.progress import ProgressBar
@@ -52,7 +49,6 @@ _SHARE_OF_CHOICE = 0.5  # of the time for the penalty of a loss by rows held out
 _SHARE_OF_SAMPLE = 0.7  # of the time for a fit to rows that are not in memory
 # What a fit that goes on from a checkpoint may have different; the seed is compared apart from the settings.
 _OF_ONE_RUN = {"max_iter", "max_time", "warm_start", "checkpoint", "callbacks", "verbose", "random_state"}
-_WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.ROWS_LOST, Status.NOT_FINITE}
 
 
 class _Fitted(NamedTuple):
@@ -62,9 +58,6 @@ class _Fitted(NamedTuple):
     relevance: NDArray
     alpha: float
     solution: Solution
-
-
-_BETWEEN = ("anmin", "contextlib", "numpy", "sklearn")  # packages between a fit and the line of the user that called it
 
 
 class _Given(NamedTuple):
@@ -90,7 +83,7 @@ class _ByLoss(NamedTuple):
     decided: bool
 
 
-class BaseReLU(CallbackSupportMixin, BaseEstimator):
+class BaseReLU(CallbackSupportMixin, CheckedSettings, BaseEstimator):
     """An estimator whose network is solved for; its settings are those of :class:`anmin.ReLURegressor`."""
 
     n_neurons: int
@@ -170,8 +163,7 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         self.history_ = solution.history
         self.status_ = solution.status
         self._sums = solution.sums
-        if solution.status in _WORTH_A_WARNING:
-            warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=_level_of_caller())
+        warn_of(solution.status)
 
     def _fitted(
         self, given: _Given, solver: Solver, rng: np.random.Generator, max_iter: int | None, max_time: float | None
@@ -417,14 +409,7 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
 
     def _attributes_of(self, network: ReLUNetwork) -> dict[str, Any]:
         """Return the fitted attributes that are a network's, with which the estimator predicts by it."""
-        return {
-            "network_": network,
-            "coefs_": [network.A[1:], network.B],
-            "intercepts_": [network.A[0], network.b0],
-            "n_layers_": 3,
-            "n_outputs_": network.n_outputs,
-            "out_activation_": "identity",
-        }
+        return layout_of(network)
 
     def _check_settings(self, loss: Loss | None) -> Solver:
         """Return the solver, or raise ValueError or TypeError for the first parameter that is not as documented."""
@@ -467,12 +452,6 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
             )
         self._require("callbacks", all(map(callable, self._callbacks())), "a callable or a sequence of them")
         return cast(Solver, solver)
-
-    def _require(self, name: str, holds: bool, requirement: str) -> None:
-        if not holds:
-            raise ValueError(
-                f"The {name!r} parameter of {type(self).__name__} must be {requirement}; got {getattr(self, name)!r}."
-            )
 
     def _opened_checkpoint(
         self, rows: ArrayRows | RowsInParts, seed: int, begun: float
@@ -521,17 +500,21 @@ class BaseReLU(CallbackSupportMixin, BaseEstimator):
         return replace(network, negative_slope=float(self.negative_slope))
 
 
+def layout_of(network: ReLUNetwork) -> dict[str, Any]:
+    """Return the fitted attributes that are a network's, in the layout of scikit-learn's MLPRegressor."""
+    return {
+        "network_": network,
+        "coefs_": [network.A[1:], network.B],
+        "intercepts_": [network.A[0], network.b0],
+        "n_layers_": 3,
+        "n_outputs_": network.n_outputs,
+        "out_activation_": "identity",
+    }
+
+
 def is_here(device: Any) -> bool:
     """Return whether the passes are to be made in this process."""
     return device is None or str(device) == "cpu"
-
-
-def _level_of_caller() -> int:
-    """Return the ``stacklevel`` of a warning to the line that called fit, behind decorators and meta-estimators."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _BETWEEN:
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _can_be_written(place: Any) -> bool:

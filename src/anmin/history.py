@@ -26,7 +26,8 @@ class Status(Enum):
     MAX_ITER = "The fit stopped at max_iter iterations before the loss settled. Increase max_iter, or tol."
     MAX_TIME = "The fit stopped at max_time seconds before the loss settled. Increase max_time for a better network."
     INTERRUPTED = (
-        "The fit was interrupted; the best network so far was kept. Its checkpoint, or warm_start=True, goes on."
+        "The fit was interrupted; the best network so far was kept. Its checkpoint, or warm_start=True, goes on, where "
+        "the estimator has these."
     )
     STOPPED = "A callback asked to stop; the best network until then was kept."
     HELD_OUT = (

@@ -275,7 +275,7 @@ def influence(
     ------
     ValueError, TypeError
         If the data are not as ``fit`` takes them, the fit held rows out (``validation_fraction``), since which ones is
-        not recorded, or it was by alternating minimisation, whose output layer is not fitted.
+        not recorded, or it was by alternating minimisation, whose output layer is not fitted, or of a convex program.
 
     Examples
     --------
@@ -291,6 +291,10 @@ def influence(
         raise ValueError(
             "Influence needs the rows that were fitted, and with validation_fraction the fit holds out some at random; "
             f"got a model with validation_fraction={model.validation_fraction!r}. Split the rows before the fit."
+        )
+    if not hasattr(model, "solver"):
+        raise ValueError(
+            f"Influence is of weights that were free to move; those of a {type(model).__name__} keep to their gates."
         )
     if model.solver in ("altmin", "relaxed") or isinstance(model.solver, AltMin | RelaxedDescent):
         name = model.solver if isinstance(model.solver, str) else type(model.solver).__name__

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anmin.atomic import written_atomically
+from anmin.model_file import (
+    checked_names,
+    checked_weights,
+    model_text,
+    read_model,
+    read_names,
+    read_weights,
+    write_model,
+)
 from anmin.threads import in_threads
 
 if TYPE_CHECKING:
@@ -61,7 +67,7 @@ class ReLUNetwork:
 
     def __post_init__(self) -> None:
         for name, dimensions in _WEIGHTS:
-            object.__setattr__(self, name, _weights(name, getattr(self, name), dimensions))
+            object.__setattr__(self, name, checked_weights(name, getattr(self, name), dimensions))
         (p, h), (h_out, c) = self.A.shape, self.B.shape
         if p < 1 or h_out != h or self.b0.shape != (c,) or c < 1:
             raise ValueError(
@@ -70,8 +76,8 @@ class ReLUNetwork:
             )
         check_negative_slope(self.negative_slope)
         object.__setattr__(self, "negative_slope", float(self.negative_slope))
-        object.__setattr__(self, "feature_names", _names("feature_names", self.feature_names, p - 1))
-        object.__setattr__(self, "output_names", _names("output_names", self.output_names, c))
+        object.__setattr__(self, "feature_names", checked_names("feature_names", self.feature_names, p - 1))
+        object.__setattr__(self, "output_names", checked_names("output_names", self.output_names, c))
 
     @property
     def n_features(self) -> int:
@@ -266,22 +272,22 @@ class ReLUNetwork:
         Weights are written so that reading them gives the same float64 bits. The file appears whole or not at all: it
         is written under a temporary name and renamed.
         """
-        with written_atomically(path) as temporary:
-            temporary.write_text(self.to_json(), encoding="utf-8")
+        write_model(path, self.to_json())
 
     def to_json(self) -> str:
         """Return the text of the model file."""
-        document = {
-            "schema": SCHEMA,
-            "version": SCHEMA_VERSION,
-            "negative_slope": self.negative_slope,
-            "feature_names": self.feature_names,
-            "output_names": self.output_names,
-            "A": self.A.tolist(),
-            "B": self.B.tolist(),
-            "b0": self.b0.tolist(),
-        }
-        return json.dumps(document, allow_nan=False) + "\n"
+        return model_text(
+            SCHEMA,
+            SCHEMA_VERSION,
+            {
+                "negative_slope": self.negative_slope,
+                "feature_names": self.feature_names,
+                "output_names": self.output_names,
+                "A": self.A.tolist(),
+                "B": self.B.tolist(),
+                "b0": self.b0.tolist(),
+            },
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> ReLUNetwork:
@@ -295,38 +301,19 @@ class ReLUNetwork:
         FileNotFoundError
             If there is no such file.
         """
-        path = Path(path)
-        try:
-            # All numbers are float64, also those written without a point: one of a thousand digits is infinite.
-            document = json.loads(path.read_text(encoding="utf-8"), parse_int=float, object_pairs_hook=_keys_once)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"The model file {path} is not complete JSON ({error}); it may be truncated.") from None
-        except ValueError as error:
-            raise ValueError(f"The model file {path} does not hold a network. {error}") from None
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            found = document.get("schema") if isinstance(document, dict) else document
-            raise ValueError(f"The model file {path} must have the schema {SCHEMA!r}; got {reprlib.repr(found)}.")
-        version = document.get("version")
-        if type(version) is not float or version != SCHEMA_VERSION:
-            raise ValueError(
-                f"The model file {path} has version {reprlib.repr(version)} of the schema; "
-                f"this anmin reads version {SCHEMA_VERSION}."
-            )
-        missing = {"A", "B", "b0", "negative_slope"} - document.keys()
-        if missing:
-            raise ValueError(f"The model file {path} lacks {', '.join(sorted(missing))}.")
-        try:
-            A, B, b0 = (_read_weights(document[name], dimensions) for name, dimensions in _WEIGHTS)
-            return cls(
-                A,
-                B if len(B) else B.reshape(0, len(b0)),  # a network without neurons
-                b0,
-                negative_slope=document["negative_slope"],
-                feature_names=_read_names(document, "feature_names"),
-                output_names=_read_names(document, "output_names"),
-            )
-        except ValueError as error:
-            raise ValueError(f"The model file {path} does not hold a network. {error}") from None
+        return read_model(path, SCHEMA, SCHEMA_VERSION, {"A", "B", "b0", "negative_slope"}, cls._from_document)
+
+    @classmethod
+    def _from_document(cls, document: dict[str, Any]) -> ReLUNetwork:
+        A, B, b0 = (read_weights(document[name], dimensions) for name, dimensions in _WEIGHTS)
+        return cls(
+            A,
+            B if len(B) else B.reshape(0, len(b0)),  # a network without neurons
+            b0,
+            negative_slope=document["negative_slope"],
+            feature_names=read_names(document, "feature_names"),
+            output_names=read_names(document, "output_names"),
+        )
 
     def _inputs(self, X: ArrayLike) -> NDArray:
         X = np.asarray(X)
@@ -371,60 +358,3 @@ def _first_alike(vectors: NDArray, tol: float) -> NDArray:
 def _norms(weights: NDArray, axis: int) -> NDArray:
     # hypot, because the square of a weight may overflow where the weight does not
     return np.hypot.reduce(weights, axis=axis)
-
-
-def _weights(name: str, values: ArrayLike, dimensions: int) -> NDArray:
-    array = np.array(values, dtype=np.float64, order="C")
-    if array.ndim != dimensions:
-        raise ValueError(f"{name} must have {dimensions} dimension(s); got an array of shape {array.shape}.")
-    bad = np.count_nonzero(~np.isfinite(array))
-    if bad:
-        raise ValueError(f"The weights in {name} must be finite; {bad} of {array.size} are NaN or infinite.")
-    array.flags.writeable = False
-    return array
-
-
-def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of JSON; one that has a key twice would be another network to another reader."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"The key {reprlib.repr(twice)} is there twice.")
-    return made
-
-
-def _read_weights(values: Any, dimensions: int) -> NDArray:
-    """Turn lists of numbers into an array; unlike NumPy, take no text, booleans or null for a number."""
-    rows = values if dimensions == 2 else [values]
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise ValueError(f"Weights must be numbers; got {reprlib.repr(values)} for lists of them.")
-    for row in rows:
-        if set(map(type, row)) - {float}:
-            item = next(item for item in row if type(item) is not float)
-            raise ValueError(f"Weights must be numbers; got {reprlib.repr(item)}.")
-    if len(set(map(len, rows))) > 1:
-        raise ValueError("A weight matrix has rows of different lengths.")
-    return np.array(values, dtype=np.float64)
-
-
-def _read_names(document: dict[str, Any], key: str) -> tuple[str, ...] | None:
-    names = document.get(key)
-    if names is not None and not isinstance(names, list):
-        raise ValueError(f"{key} must be a list of texts, or null; got {reprlib.repr(names)}.")
-    return None if names is None else tuple(names)
-
-
-def _names(name: str, names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    if isinstance(names, str) or not all(isinstance(item, str) for item in names):
-        raise ValueError(f"{name} must be a list of {count} texts; got {reprlib.repr(names)}.")
-    if len(names) != count:
-        raise ValueError(f"{name} must have one name for each of the {count} columns; got {len(names)}.")
-    for item in names:
-        try:
-            item.encode()
-        except UnicodeEncodeError:  # no file or terminal could have it
-            raise ValueError(f"{name} must be of whole characters; {reprlib.repr(item)} has half of one.") from None
-    return tuple(str(item) for item in names)

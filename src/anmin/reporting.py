@@ -1,12 +1,16 @@
-"""Callbacks in the manner of scikit-learn, where the installed version has them (1.9 or newer)."""
+"""How a fit tells of itself: by a warning, and by callbacks in the manner of scikit-learn (1.9 or newer)."""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from anmin.history import Record
+from sklearn.exceptions import ConvergenceWarning
+
+from anmin.history import Record, Status
 from anmin.network import ReLUNetwork
 
 try:
@@ -19,6 +23,24 @@ except ImportError:
     def with_callbacks(method: Callable) -> Callable:
         """Return the method itself."""
         return method
+
+
+_WORTH_A_WARNING = {Status.MAX_ITER, Status.MAX_TIME, Status.INTERRUPTED, Status.ROWS_LOST, Status.NOT_FINITE}
+_BETWEEN = ("anmin", "contextlib", "numpy", "sklearn")  # packages between a fit and the line of the user that called it
+
+
+def warn_of(status: Status) -> None:
+    """Warn, at the line that called the fit, if it ended before its end."""
+    if status in _WORTH_A_WARNING:
+        warnings.warn(status.value, ConvergenceWarning, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """Return the ``stacklevel`` of a warning to the line that called fit, behind decorators and meta-estimators."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class Report:

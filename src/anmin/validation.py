@@ -18,6 +18,17 @@ _FLOATS = [np.float64, np.float32]
 _MOST_COLUMNS_NAMED = 10
 
 
+class CheckedSettings:
+    """What an estimator checks its parameters with."""
+
+    def _require(self, name: str, holds: bool, requirement: str) -> None:
+        """Raise ValueError naming the parameter, what it must be and what it is, unless it ``holds``."""
+        if not holds:
+            raise ValueError(
+                f"The {name!r} parameter of {type(self).__name__} must be {requirement}; got {getattr(self, name)!r}."
+            )
+
+
 def is_integer(value: Any, least: int) -> bool:
     """Return whether ``value`` is an integer (not a boolean) of at least ``least``."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
@@ -28,6 +39,12 @@ def is_number(value: Any, least: float = -np.inf) -> bool:
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     return bool(np.isfinite(float(value))) and float(value) >= least
+
+
+def check_alone(y: Any, sample_weight: Any) -> None:
+    """Raise ValueError if targets or weights come beside rows that bring their own."""
+    if y is not None or sample_weight is not None:
+        raise ValueError("Rows bring their own targets and weights; y and sample_weight must be None.")
 
 
 def checked_inputs(estimator: BaseEstimator, X: Any, *, reset: bool) -> NDArray:

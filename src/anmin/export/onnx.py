@@ -64,11 +64,11 @@ def to_onnx(network: ReLUNetwork, number: Number = "float", X: ArrayLike | None 
 
 
 def register_skl2onnx() -> None:
-    """Teach skl2onnx to convert :class:`anmin.ReLURegressor`, alone or as a step of a pipeline; call it once.
+    """Teach skl2onnx to convert the regressors whose network is of ReLUs, alone or in a pipeline; call it once.
 
-    ``skl2onnx.to_onnx(model, X)`` then gives a model in the type of X: float32, or float64 if X is. In float32 the
-    inputs are shifted as by :func:`to_onnx`, by a centre that the weights give. The output has shape (rows, c), also
-    for one output.
+    They are :class:`anmin.ReLURegressor` and :class:`anmin.ConvexReLURegressor`. ``skl2onnx.to_onnx(model, X)`` then
+    gives a model in the type of X: float32, or float64 if X is. In float32 the inputs are shifted as by
+    :func:`to_onnx`, by a centre that the weights give. The output has shape (rows, c), also for one output.
 
     Raises
     ------
@@ -79,9 +79,11 @@ def register_skl2onnx() -> None:
         from skl2onnx import update_registered_converter
     except ImportError:
         raise _missing("skl2onnx") from None
+    from anmin.convex_estimators import ConvexReLURegressor
     from anmin.estimators import ReLURegressor
 
-    update_registered_converter(ReLURegressor, "AnminReLURegressor", _shape, _convert)
+    for regressor in (ReLURegressor, ConvexReLURegressor):
+        update_registered_converter(regressor, f"Anmin{regressor.__name__}", _shape, _convert)
 
 
 def _graph(form: CentredNetwork, x: str = "x", y: str = "y") -> tuple[dict[str, Any], list[tuple[str, list[str], str]]]:

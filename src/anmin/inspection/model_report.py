@@ -7,7 +7,14 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anmin.inspection.arguments import checked_inputs, checked_targets, checked_weights, input_names, output_name
+from anmin.inspection.arguments import (
+    check_relu,
+    checked_inputs,
+    checked_targets,
+    checked_weights,
+    input_names,
+    output_name,
+)
 from anmin.inspection.field import field_script
 from anmin.inspection.importance import ImportanceDisplay, bends
 from anmin.inspection.page import section, table, write_page
@@ -63,8 +70,11 @@ def write_model_report(
     ValueError, FileNotFoundError
         If the arrays do not fit the network, its numbers are too large to be drawn, there are targets or weights
         without rows, or there is no such folder.
+    TypeError
+        If the network is not one of ReLUs.
     """
     require_matplotlib()
+    check_relu(network)
     if X is None and not (y is None and sample_weight is None):
         raise ValueError("y and sample_weight belong to rows; got them without X.")
     rows = None if X is None else checked_inputs(network, X)

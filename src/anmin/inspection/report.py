@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.influence import influence
-from anmin.inspection.arguments import input_names, output_name
+from anmin.inspection.arguments import check_relu, input_names, output_name
 from anmin.inspection.conditioning import ConditioningDisplay
 from anmin.inspection.field import field_script
 from anmin.inspection.importance import ImportanceDisplay
@@ -66,7 +66,7 @@ def write_report(
     ----------
     path : path
         The file; it appears whole or not at all.
-    estimator : ReLURegressor
+    estimator : ReLURegressor or ConvexReLURegressor
         After its fit.
     X, y : arrays of shape (N, d) and (N,) or (N, c)
         The rows that it was fitted to.
@@ -85,8 +85,11 @@ def write_report(
         If Matplotlib is not installed.
     ValueError, FileNotFoundError
         If the arrays do not fit the network, or there is no such folder.
+    TypeError
+        If the network is not one of ReLUs.
     """
     require_matplotlib()
+    check_relu(estimator.network_)
     network: ReLUNetwork = replace(
         estimator.network_,
         feature_names=feature_names or estimator.network_.feature_names,
@@ -167,6 +170,7 @@ def _tiles(network: ReLUNetwork, scores: Scores, estimator: Any, held_out: bool)
 
 def _numbers(network: ReLUNetwork, estimator: Any, n_rows: int, held_out: Scores | None) -> str:
     rows = f"{n_rows:,}" + (f" fitted, {held_out.n_rows:,} held out" if held_out else "")
+    bound = getattr(estimator, "bound_", None)
     return table(
         [
             ("rows", rows),
@@ -174,6 +178,7 @@ def _numbers(network: ReLUNetwork, estimator: Any, n_rows: int, held_out: Scores
             ("iterations", f"{estimator.n_iter_:,}"),
             ("seconds", f"{estimator.history_[-1].seconds:.3g}"),
             ("loss", f"{estimator.loss_:.6g}"),
+            *([] if bound is None else [("no loss with these gates is below", f"{bound:.6g}")]),
             ("alpha", f"{estimator.alpha_:.4g}"),
         ]
     )
@@ -198,8 +203,9 @@ def _fit_sections(network: ReLUNetwork, estimator: Any) -> list[str]:
         height = 1.6 * len(conditioning.quantities)
         drawn = picture(partial(_draw_conditioning, display=conditioning), (11.0, height), "conditioning")
         sections.append(section("How hard each iteration was to solve", drawn))
-    if not np.all(estimator.relevance_ == 1):
-        sections.append(_relevances(network, estimator.relevance_))
+    relevance = getattr(estimator, "relevance_", None)  # the convex estimators take all inputs for equally far
+    if relevance is not None and not np.all(relevance == 1):
+        sections.append(_relevances(network, relevance))
     return sections
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.gated_network import GatedNetwork
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows, Moments
+
+Network = TypeVar("Network", bound=ReLUNetwork | GatedNetwork)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +50,45 @@ class Scaling:
         """Return the rows in scaled coordinates, kept as ``dtype``."""
         return rows.standardized(self.x_mean, self.x_scale, self.y_mean, self.y_scale, dtype)
 
-    def fold(self, network: ReLUNetwork) -> ReLUNetwork:
-        """Return the network of raw coordinates that equals ``network`` in scaled ones."""
-        A = network.A.copy()
+    def fold(self, network: Network) -> Network:
+        """Return the network of raw coordinates, gates too, that equals ``network`` in scaled ones."""
+        gates: dict[str, Any] = {}
+        if isinstance(network, GatedNetwork):
+            gates["gates"] = self.fold_hidden(network.gates)
+        return replace(
+            network,
+            A=self.fold_hidden(network.A),
+            B=network.B * self.y_scale,
+            b0=network.b0 * self.y_scale + self.y_mean,
+            **gates,
+        )
+
+    def unfold(self, network: Network) -> Network:
+        """Return the network of scaled coordinates that equals ``network`` in raw ones: the inverse of :meth:`fold`."""
+        gates: dict[str, Any] = {}
+        if isinstance(network, GatedNetwork):
+            gates["gates"] = self.unfold_hidden(network.gates)
+        return replace(
+            network,
+            A=self.unfold_hidden(network.A),
+            B=network.B / self.y_scale,
+            b0=(network.b0 - self.y_mean) / self.y_scale,
+            **gates,
+        )
+
+    def fold_hidden(self, A: NDArray) -> NDArray:
+        """Return the columns (p, k), biases first, that have with raw inputs the products of A with scaled ones."""
+        A = A.copy()
         A[1:] /= self.x_scale[:, None]
         A[0] -= self.x_mean @ A[1:]
-        return replace(network, A=A, B=network.B * self.y_scale, b0=network.b0 * self.y_scale + self.y_mean)
+        return A
 
-    def unfold(self, network: ReLUNetwork) -> ReLUNetwork:
-        """Return the network of scaled coordinates that equals ``network`` in raw ones: the inverse of :meth:`fold`."""
-        A = network.A.copy()
+    def unfold_hidden(self, A: NDArray) -> NDArray:
+        """Return the inverse of :meth:`fold_hidden`."""
+        A = A.copy()
         A[0] += self.x_mean @ A[1:]
         A[1:] *= self.x_scale[:, None]
-        return replace(network, A=A, B=network.B / self.y_scale, b0=(network.b0 - self.y_mean) / self.y_scale)
+        return A
 
 
 def _scale(moments: Moments) -> NDArray:
