@@ -7,8 +7,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from anmin.lab import iris, study_momentum
 from anmin.lab import momentum as lab
 from anmin.lab.demon import DemonSchedule, demon_coefficient
+from anmin.lab.iris import descent_on_iris
+from anmin.lab.momentum_formulas import formula_claims
+from anmin.lab.study_momentum import rules
 
 torch = pytest.importorskip("torch", reason="the optimisers compared with are PyTorch's")
 
@@ -146,6 +150,59 @@ def test_the_schedule_goes_on_where_it_stopped():
     assert later.coefficient == demon_coefficient(0.9, 2, 4)
     with pytest.raises(ValueError, match="The state of a schedule has t, beta, n_steps and damped; got t"):
         later.load_state_dict({"t": 1})
+
+
+def test_all_methods_on_iris_have_the_same_start():
+    runs = [descent_on_iris(rule, 0.01, 40, 3) for rule in rules(40).values()]
+    assert len({run.losses[0] for run in runs}) == 1
+    for run in runs:
+        assert run.losses.shape == run.seconds.shape == (3,)
+        assert run.losses[-1] < run.losses[0]
+        assert np.all(np.diff(run.seconds) > 0)
+        assert run.roughness >= 1
+    with pytest.raises(ValueError, match=r"n_steps must be an integer of at least 20, .* got 5\."):
+        descent_on_iris(lab.sgd(), 0.01, 5, 3)
+
+
+def test_the_descent_on_iris_is_that_of_pytorch():
+    """Against a module and an optimiser of PyTorch, from the same start and with the same batches."""
+    X, y, start, batches = iris._setting(20, 5)
+    layers = [torch.nn.Linear(*widths) for widths in zip(iris.WIDTHS, iris.WIDTHS[1:], strict=False)]
+    model = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
+    torch.nn.utils.vector_to_parameters(start, model.parameters())
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for rows in batches[:20]:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(X[rows]), y[rows]).backward()
+        optimizer.step()
+    loss = torch.nn.functional.cross_entropy(model(X[:100]), y[:100]).item()
+    assert descent_on_iris(lab.adam(epsilon=1e-8), 0.01, 20, 5).losses[-1] == pytest.approx(loss, rel=1e-3)
+
+
+def test_formulas_of_the_source():
+    verdicts = [claim.verdict for claim in formula_claims()]
+    assert verdicts == ["agrees", "agrees", "differs", "differs", "differs", "differs"]
+
+
+def test_the_study():
+    pytest.importorskip("matplotlib", reason="studies draw with Matplotlib")
+    study = study_momentum._study(2, (0.01, 0.1), 40, 0)
+    assert len(study.claims) == 5 + 6
+    best, grid = study.tables
+    assert [row[0] for row in best.rows] == [row[0] for row in grid.rows] == list(rules(40))
+    for row, losses in zip(best.rows, grid.rows, strict=True):
+        assert row[1] in (0.01, 0.1)
+        assert row[2] == min(losses[1:])
+        assert np.isfinite(row[1:]).all()
+    assert [picture.name for picture in study.pictures] == ["steps", "seconds", "rates"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "seen"),
+    [([0.7, 1.0], True), ([1.0, 0.3], False), ([0.6, 1.0], None), ([0.0], False)],
+)
+def test_when_an_order_counts_as_seen(shares, seen):
+    assert study_momentum._order(shares) is seen
 
 
 def test_a_coordinate_without_gradient_stays():
