@@ -249,7 +249,7 @@ def _pictures(
         ),
         drawn(
             "rates",
-            f"{min(near.values())} to {max(near.values())} of {len(rates)} rates bring a method near its best (within 2×)",
+            f"{min(near.values())} to {max(near.values())} of {len(rates)} rates end within 2× a method's least loss",
             grid,
             (9.0, 4.4),
         ),
