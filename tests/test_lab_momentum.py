@@ -160,7 +160,7 @@ def test_all_methods_on_iris_have_the_same_start():
         assert run.losses[-1] < run.losses[0]
         assert np.all(np.diff(run.seconds) > 0)
         assert run.roughness >= 1
-    with pytest.raises(ValueError, match=r"n_steps must be an integer of at least 20, .* got 5\."):
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 20; got 5"):
         descent_on_iris(lab.sgd(), 0.01, 5, 3)
 
 
@@ -226,12 +226,12 @@ def test_the_start_is_not_changed():
         (lambda: lab.adam(beta2=-0.1), "beta must be a number from 0 to below 1; got -0.1."),
         (lambda: lab.nesterov("big"), "beta must be a number from 0 to below 1; got 'big'."),
         (lambda: lab.adagrad(-1.0), "epsilon must be a number of at least 0; got -1.0."),
-        (lambda: lab.adadelta(epsilon=0.0), "epsilon of AdaDelta must be positive"),
+        (lambda: lab.adadelta(epsilon=0.0), "epsilon must be a positive number; got 0.0."),
         (lambda: lab.quasi_hyperbolic(nu=1.5), "nu must be a number from 0 to 1; got 1.5."),
-        (lambda: lab.nadam_dozat(decay=-1), "decay must be a number of at least 0, or None; got -1."),
-        (lambda: lab.demon(0.9, 0), "n_steps must be an integer of at least 1, the steps until momentum is 0; got 0."),
+        (lambda: lab.nadam_dozat(decay=-1), "decay must be a number of at least 0; got -1."),
+        (lambda: lab.demon(0.9, 0), "n_steps must be an integer of at least 1; got 0."),
         (lambda: lab.demon(1.2, 5), "beta must be a number from 0 to below 1; got 1.2."),
-        (lambda: demon_coefficient(0.9, -1, 5), "t must be an integer of at least 0, the steps taken; got -1."),
+        (lambda: demon_coefficient(0.9, -1, 5), "t must be an integer of at least 0; got -1."),
         (lambda: lab.descend(abs, np.ones(2), lab.sgd(), -0.1), "rate must be a positive number; got -0.1."),
         (lambda: lab.descend(abs, np.ones(2), lab.sgd(), float("nan")), "rate must be a positive number; got nan."),
         (lambda: lab.descend(abs, [1, 2], lab.sgd(), 0.1), "start must be an array or tensor of floats; got list."),

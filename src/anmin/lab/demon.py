@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anmin.validation import is_integer, is_number
+from anmin.lab.checks import check_coefficients, check_integers
 
 
 def demon_coefficient(beta: float, t: int, n_steps: int) -> float:
@@ -24,20 +24,11 @@ def demon_coefficient(beta: float, t: int, n_steps: int) -> float:
     ValueError
         If one of them is none of these.
     """
-    checked_coefficient("beta", beta)
-    if not is_integer(n_steps, 1):
-        raise ValueError(f"n_steps must be an integer of at least 1, the steps until momentum is 0; got {n_steps!r}.")
-    if not is_integer(t, 0):
-        raise ValueError(f"t must be an integer of at least 0, the steps taken; got {t!r}.")
+    check_coefficients(beta=beta)
+    check_integers(1, n_steps=n_steps)
+    check_integers(0, t=t)
     left = beta * (1 - min(t, n_steps) / n_steps)
     return left / ((1 - beta) + left)
-
-
-def checked_coefficient(name: str, value: Any) -> float:
-    """Return a coefficient of an average, or raise ValueError if it is not in [0, 1)."""
-    if not is_number(value, 0.0) or value >= 1:
-        raise ValueError(f"{name} must be a number from 0 to below 1; got {value!r}.")
-    return float(value)
 
 
 class DemonSchedule:

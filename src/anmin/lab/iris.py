@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.lab.baselines import import_torch, one_thread
+from anmin.lab.checks import check_integers
 from anmin.lab.momentum import Rule, descend
-from anmin.validation import is_integer
 
 WIDTHS = (4, 200, 80, 3)
 #: Rows of the training set, rows of a batch, and steps between two losses.
@@ -72,10 +72,7 @@ def descent_on_iris(rule: Rule, rate: float, n_steps: int, seed: int) -> Descent
     ValueError
         If there are not so many steps, or the rate is not positive.
     """
-    if not is_integer(n_steps, EVERY):
-        raise ValueError(
-            f"n_steps must be an integer of at least {EVERY}, by which the loss is written down; got {n_steps!r}."
-        )
+    check_integers(EVERY, n_steps=n_steps)
     torch = import_torch()
     X, y, start, batches = _setting(n_steps, seed)
     loss, order, used = partial(_loss, torch), iter(batches), 0.0

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anmin.lab.demon import checked_coefficient, demon_coefficient
-from anmin.validation import is_number
+from anmin.lab.checks import check_coefficients, check_fractions, check_not_negative, check_positive
+from anmin.lab.demon import demon_coefficient
 
 #: Of NumPy or of PyTorch.
 Array = Any
@@ -51,7 +51,7 @@ class Rule:
     epsilon: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_epsilon(self.epsilon)
+        check_not_negative(epsilon=self.epsilon)
 
 
 def descend(gradient: Callable[[Array], Array], start: Array, rule: Rule, rate: float) -> Iterator[Array]:
@@ -73,8 +73,7 @@ def descend(gradient: Callable[[Array], Array], start: Array, rule: Rule, rate: 
         If the rate is not a positive number or the start no array of floats; at a step, if the gradient has another
         shape.
     """
-    if not is_number(rate, 0.0) or rate == 0:
-        raise ValueError(f"rate must be a positive number; got {rate!r}.")
+    check_positive(rate=rate)
     if "float" not in str(getattr(start, "dtype", "")):
         raise ValueError(f"start must be an array or tensor of floats; got {type(start).__name__}.")
     return _steps(gradient, start, rule, float(rate))
@@ -129,7 +128,7 @@ def average(beta: float | Callable[[int], float], *, damped: bool = True, correc
         If β is not in [0, 1).
     """
     if not callable(beta):
-        checked_coefficient("beta", beta)
+        check_coefficients(beta=beta)
 
     def recursion(memory: Any, value: Array) -> tuple[Any, Array]:
         t, mean, product = memory or (0, 0.0, 1.0)
@@ -183,8 +182,7 @@ def quasi_hyperbolic(beta: float = 0.9, nu: float = 0.7) -> Rule:
     ValueError
         If β is not in [0, 1) or ν not in [0, 1].
     """
-    if not is_number(nu, 0.0) or nu > 1:
-        raise ValueError(f"nu must be a number from 0 to 1; got {nu!r}.")
+    check_fractions(nu=nu)
     mean = average(beta)
 
     def phi(memory: Any, g: Array) -> tuple[Any, Array]:
@@ -222,10 +220,9 @@ def adadelta(rho: float = 0.9, epsilon: float = 1e-6) -> Rule:
     Raises
     ------
     ValueError
-        If ρ is not in [0, 1), or ε not positive: from D = 0 it would never move.
+        If ρ is not in [0, 1), or ε not positive: the first step is of the size √ε.
     """
-    if not is_number(epsilon, 0.0) or epsilon == 0:
-        raise ValueError(f"epsilon of AdaDelta must be positive, as it starts from steps of √ε; got {epsilon!r}.")
+    check_positive(epsilon=epsilon)
     of_squares, of_steps = average(rho), average(rho)
 
     def phi(memory: Any, g: Array) -> tuple[Any, Array]:
@@ -278,8 +275,8 @@ def nadam_dozat(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 0.0, 
     ValueError
         If a parameter is out of its range.
     """
-    if decay is not None and not is_number(decay, 0.0):
-        raise ValueError(f"decay must be a number of at least 0, or None; got {decay!r}.")
+    if decay is not None:
+        check_not_negative(decay=decay)
     mean = average(beta1)
 
     def mu(t: int) -> float:
@@ -293,8 +290,3 @@ def nadam_dozat(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 0.0, 
         return (memory, t + 1, product), value
 
     return Rule("NAdam, Dozat's", phi, average(beta2, correction="copy"), epsilon=epsilon)
-
-
-def _check_epsilon(epsilon: float) -> None:
-    if not is_number(epsilon, 0.0):
-        raise ValueError(f"epsilon must be a number of at least 0; got {epsilon!r}.")
