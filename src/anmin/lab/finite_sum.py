@@ -77,6 +77,13 @@ class FiniteSum:
         parts = torch.autograd.grad(self._loss(rows), self.parameters)
         return _flat(parts) + 2 * self.penalty * self.weights
 
+    def leave_gradient(self, rows: Tensor | None = None, *, again: bool = False) -> None:
+        """Put ∇f into ``grad`` of the parameters, for optimisers of PyTorch; ``again`` keeps it differentiable."""
+        for part, g in zip(
+            self.parameters, torch.autograd.grad(self._loss(rows), self.parameters, create_graph=again), strict=True
+        ):
+            part.grad = g + 2 * self.penalty * part if self.penalty else g
+
     def hessian_product(self, v: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return ∇²f·v, of shape (P,), of these rows alone if they are given."""
         first = torch.autograd.grad(self._loss(rows), self.parameters, create_graph=True)

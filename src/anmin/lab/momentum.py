@@ -201,7 +201,8 @@ def demon(beta: float = 0.9, n_steps: int = 1000, *, damped: bool = False) -> Ru
         If β is not in [0, 1) or ``n_steps`` not at least 1.
     """
     demon_coefficient(beta, 0, n_steps)
-    return Rule("DEMON", average(lambda t: demon_coefficient(beta, t, n_steps), damped=damped))
+    name = "DEMON, damped" if damped else "DEMON"
+    return Rule(name, average(lambda t: demon_coefficient(beta, t, n_steps), damped=damped))
 
 
 def adagrad(epsilon: float = 0.0) -> Rule:
