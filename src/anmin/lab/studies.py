@@ -10,6 +10,7 @@ from anmin.lab.study import Study
 #: The name of each study: its module in this package, and what it is about.
 STUDIES: dict[str, tuple[str, str]] = {
     "momentum": ("study_momentum", "Momentum methods on Iris"),
+    "second_order": ("study_second_order", "Second-order methods and their rates"),
 }
 
 

@@ -77,8 +77,8 @@ def _study(n_seeds: int, rates: Sequence[float], n_steps: int, seed: int) -> Stu
         f"An MLP 4-200-80-3 on the first {TRAIN} rows of Iris, shuffled, by batches of {BATCH}: {len(runs)} methods "
         f"as instances of one iteration, each from the same starts and with the same batches, at {len(rates)} rates "
         f"and {n_seeds} seeds, {n_steps} steps. The source gives neither rates nor steps; here every method has the "
-        "rate of least median training loss at the end. DEMON is undamped, as its authors have it, so that its steps are up "
-        "to ten times as long at a rate. Seconds are of one processor.",
+        "rate of least median training loss at the end. DEMON is undamped, as its authors have it: its first steps are "
+        "ten times as long at a rate. Seconds are of one processor.",
         [*_orders(at_best, runs), _smoother(runs, best), _gate(at_best), *formula_claims()],
         [_summary(at_best, best), _grid(runs, rates)],
         _pictures(runs, at_best, best, rates),
