@@ -11,6 +11,7 @@ from anmin.lab.study import Study
 STUDIES: dict[str, tuple[str, str]] = {
     "momentum": ("study_momentum", "Momentum methods on Iris"),
     "second_order": ("study_second_order", "Second-order methods and their rates"),
+    "seismogram": ("study_seismogram", "SQGN and Adam on a seismogram inversion"),
 }
 
 
