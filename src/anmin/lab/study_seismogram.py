@@ -213,8 +213,8 @@ def _pictures(runs: Mapping[str, Sequence[_Run]], survey: Survey) -> list[Pictur
         right.invert_yaxis()
 
     title = f"In as many steps {low} reaches {ends[low]:.1e}, {high} {ends[high]:.1e}"
-    told = " and ".join(f"{name} to {value:.1%}" for name, value in errors.items())
+    told = ", ".join(f"{name} {value:.1%}" for name, value in errors.items())
     return [
         drawn("losses", title, curves, (9.0, 4.4)),
-        drawn("velocity", f"Velocities come back: {told}", profile, (9.0, 4.4)),
+        drawn("velocity", f"Relative error of ln(c/c₀) at the end: {told}", profile, (9.0, 4.4)),
     ]
