@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -78,6 +80,21 @@ def test_the_survey_is_that_of_its_medium():
 def test_bad_surveys_get_one_sentence(settings, message):
     with pytest.raises(ValueError, match=message):
         layered_survey(**settings)
+
+
+def test_without_pytorch_the_message_names_the_extra():
+    code = """
+import sys
+from anmin.lab.studies import run_study
+sys.modules["torch"] = None
+for name in ("momentum", "second_order", "seismogram"):
+    try:
+        run_study(name)
+    except ImportError as error:
+        print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["This study needs PyTorch: pip install 'anmin[lab]'."] * 3
 
 
 def needs_the_lab():

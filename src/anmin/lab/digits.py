@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from anmin.lab.baselines import one_thread
 from anmin.lab.checks import check_integers, check_positive
-from anmin.lab.finite_sum import FiniteSum, Tensor, torch
+from anmin.lab.finite_sum import FiniteSum
 from anmin.lab.lissa import LiSSA
+from anmin.lab.pytorch import Tensor, torch
 from anmin.lab.sqgn import SQGN
 
 NEURONS, TRAIN, BATCH, EVERY = 32, 1200, 100, 10

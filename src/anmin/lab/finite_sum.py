@@ -6,12 +6,7 @@ import warnings
 from typing import Any
 
 from anmin.lab.checks import check_not_negative
-
-try:
-    import torch
-except ImportError:
-    raise ImportError("The second-order methods of the lab need PyTorch: pip install 'anmin[lab]'.") from None
-from torch import Tensor
+from anmin.lab.pytorch import Tensor, torch
 
 
 class FiniteSum:

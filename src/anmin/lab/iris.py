@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anmin.lab.baselines import import_torch, one_thread
+from anmin.lab.baselines import one_thread
 from anmin.lab.checks import check_integers
 from anmin.lab.momentum import Rule, descend
+from anmin.lab.pytorch import torch
 
 WIDTHS = (4, 200, 80, 3)
 #: Rows of the training set, rows of a batch, and steps between two losses.
@@ -67,31 +67,28 @@ def descent_on_iris(rule: Rule, rate: float, n_steps: int, seed: int) -> Descent
 
     Raises
     ------
-    ImportError
-        If PyTorch is not installed.
     ValueError
         If there are not so many steps, or the rate is not positive.
     """
     check_integers(EVERY, n_steps=n_steps)
-    torch = import_torch()
     X, y, start, batches = _setting(n_steps, seed)
-    loss, order, used = partial(_loss, torch), iter(batches), 0.0
+    order, used = iter(batches), 0.0
 
     def gradient(w: Any) -> Any:
         rows = next(order)
         w = w.detach().requires_grad_()
-        return torch.autograd.grad(loss(w, X[rows], y[rows]), w)[0]
+        return torch.autograd.grad(_loss(w, X[rows], y[rows]), w)[0]
 
-    losses, seconds, w = [loss(start, X[:TRAIN], y[:TRAIN]).item()], [0.0], start
+    losses, seconds, w = [_loss(start, X[:TRAIN], y[:TRAIN]).item()], [0.0], start
     with one_thread(torch):
         path = descend(gradient, start, rule, rate)
         for _ in range(n_steps // EVERY):
             began = time.process_time()
             w = list(islice(path, EVERY))[-1]
             used += time.process_time() - began
-            losses.append(loss(w, X[:TRAIN], y[:TRAIN]).item())
+            losses.append(_loss(w, X[:TRAIN], y[:TRAIN]).item())
             seconds.append(used)
-        right = (_outputs(torch, w, X).argmax(1) == y).double()
+        right = (_outputs(w, X).argmax(1) == y).double()
     return Descent(np.array(losses), np.array(seconds), right[:TRAIN].mean().item(), right[TRAIN:].mean().item())
 
 
@@ -99,7 +96,6 @@ def _setting(n_steps: int, seed: int) -> tuple[Any, Any, Any, NDArray]:
     """Return shuffled inputs (150, 4) in cm and classes, PyTorch's start of the weights, and the rows of each batch."""
     from sklearn.datasets import load_iris
 
-    torch = import_torch()
     rng = np.random.default_rng(seed)
     inputs, classes = load_iris(return_X_y=True)
     order = rng.permutation(len(inputs))
@@ -112,7 +108,7 @@ def _setting(n_steps: int, seed: int) -> tuple[Any, Any, Any, NDArray]:
     return torch.as_tensor(inputs[order], dtype=torch.float32), torch.as_tensor(classes[order]), start, batches
 
 
-def _outputs(torch: Any, w: Any, X: Any) -> Any:
+def _outputs(w: Any, X: Any) -> Any:
     at = 0
     for k, (fan_in, fan_out) in enumerate(pairwise(WIDTHS)):
         weight = w[at : at + fan_in * fan_out].view(fan_out, fan_in)
@@ -122,5 +118,5 @@ def _outputs(torch: Any, w: Any, X: Any) -> Any:
     return X
 
 
-def _loss(torch: Any, w: Any, X: Any, y: Any) -> Any:
-    return torch.nn.functional.cross_entropy(_outputs(torch, w, X), y)
+def _loss(w: Any, X: Any, y: Any) -> Any:
+    return torch.nn.functional.cross_entropy(_outputs(w, X), y)

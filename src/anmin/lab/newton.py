@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anmin.lab.checks import check_fractions
-from anmin.lab.finite_sum import Tensor, torch
+from anmin.lab.pytorch import Tensor, torch
 from anmin.validation import is_number
 
 

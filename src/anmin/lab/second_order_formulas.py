@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.lab.digits import adahessian
-from anmin.lab.finite_sum import FiniteSum, Tensor, torch
+from anmin.lab.finite_sum import FiniteSum
 from anmin.lab.lissa import LiSSA, neumann_series, series_depth
 from anmin.lab.newton import fractional_direction, guaranteed_drop
+from anmin.lab.pytorch import Tensor, torch
 from anmin.lab.study import Claim
 
 _SOURCE = '[004] "A Review of Some Second Order Methods"'

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anmin.lab.checks import check_integers, check_not_negative
-from anmin.lab.finite_sum import Tensor, torch
+from anmin.lab.pytorch import Tensor, torch
 
 CELLS, TIMES = 60, 140
 #: c₀·Δt/Δx; the scheme is stable for velocities below c₀/COURANT.

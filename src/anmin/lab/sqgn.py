@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from anmin.lab.checks import check_integers, check_not_negative, check_positive
-from anmin.lab.finite_sum import FiniteSum, Tensor, check_objective, torch
+from anmin.lab.finite_sum import FiniteSum, check_objective
+from anmin.lab.pytorch import Tensor, torch
 
 
 def two_loop(g: Tensor, pairs: Sequence[tuple[Tensor, Tensor]], start_scale: float) -> Tensor:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.lab.baselines import one_thread
-from anmin.lab.finite_sum import FiniteSum, torch
+from anmin.lab.finite_sum import FiniteSum
+from anmin.lab.pytorch import torch
 from anmin.lab.seismogram import CELLS, SPACING, TIMES, Seismogram, Survey, layered_survey
 from anmin.lab.sqgn import SQGN
 from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn
