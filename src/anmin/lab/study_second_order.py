@@ -76,7 +76,14 @@ def _losses_of_accuracy(runs: _Runs, method: str, scale: float) -> NDArray:
 
 def _robust(runs: _Runs) -> Claim:
     lost = {method: _losses_of_accuracy(runs, method, 5.0) for method in ("AdamW", "AdaHessian")}
-    share = float(np.mean(lost["AdaHessian"] < lost["AdamW"]))
+    shares = {
+        scale: float(
+            np.mean(np.less(*(_losses_of_accuracy(runs, method, scale) for method in ("AdaHessian", "AdamW"))))
+        )
+        for scale in runs["AdamW"]
+        if scale > 1
+    }
+    share = shares[5.0]
     told = "; ".join(
         f"{method} loses {_median(values):.1f} points of test accuracy ({values.min():.1f} to {values.max():.1f})"
         for method, values in lost.items()
@@ -85,7 +92,9 @@ def _robust(runs: _Runs) -> Claim:
         "AdaHessian is less sensitive to its rate than AdamW: at five times the rate it loses 2 of 35 points of BLEU, "
         "AdamW nearly all.",
         _WHERE,
-        f"Median and range at five times the best rate: {told}; AdaHessian loses less in {share:.0%} of the seeds. "
+        f"Median and range at five times the best rate: {told}; AdaHessian loses less in part of the seeds: "
+        + ", ".join(f"{part:.0%} at {scale:g} times" for scale, part in shares.items())
+        + ". "
         "Original: BLEU 35.36 to 33.32 against 35.48 to 0.50 from scale ½ to 5.",
         True if share >= 0.7 else False if share <= 0.3 else None,
     )

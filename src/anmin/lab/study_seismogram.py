@@ -40,7 +40,7 @@ class _Run:
 
 def run(quick: bool = False, seed: int = 0) -> Study:
     """Invert the seismograms of one medium by both methods, each at its best rate, from several starts."""
-    return _study(3, 1, 40, seed) if quick else _study(10, 2, 100, seed)
+    return _study(3, 1, 40, seed) if quick else _study(10, 5, 100, seed)
 
 
 def _study(n_seeds: int, n_tuning: int, n_steps: int, seed: int) -> Study:
@@ -53,7 +53,8 @@ def _study(n_seeds: int, n_tuning: int, n_steps: int, seed: int) -> Study:
         }
         for name, rates in _GRID.items()
     }
-    best = {name: min(of, key=lambda rate: _median(of[rate])) for name, of in grid.items()}
+    # By the worst of these: at a rate that now and then fails, the median says nothing of the spread.
+    best = {name: min(of, key=lambda rate: max(of[rate])) for name, of in grid.items()}
     runs = {name: [_descent(survey, name, best[name], n_steps, seed + k) for k in range(n_seeds)] for name in _GRID}
     n_shots, n_receivers = len(survey.sources), survey.traces.shape[1] // TIMES
     return Study(
@@ -61,8 +62,8 @@ def _study(n_seeds: int, n_tuning: int, n_steps: int, seed: int) -> Study:
         "SQGN and Adam on a seismogram inversion",
         f"Velocities of {CELLS - 2} cells of a layered medium from {n_shots} shots of sound in one dimension, with "
         f"{n_receivers} receivers each and 0.1 % of noise: {n_steps} steps with batches of {_BATCH} shots, {n_seeds} "
-        "starts near the uniform medium, each method at the best of three rates. Scaled: the source inverts waveforms "
-        "of far larger models.",
+        "starts near the uniform medium, each method at that of three rates whose worst run is best. Scaled: the source "
+        "inverts waveforms of far larger models.",
         [_lower(runs), _steadier(runs), _cost(runs)],
         [_table(runs, best, survey), _tuning(grid)],
         _pictures(runs, survey),
@@ -169,9 +170,9 @@ def _table(runs: Mapping[str, Sequence[_Run]], best: Mapping[str, float], survey
 
 def _tuning(grid: Mapping[str, Mapping[float, Sequence[float]]]) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (name, rate, _median(values)) for name, of in grid.items() for rate, values in of.items()
+        (name, rate, _median(values), max(values)) for name, of in grid.items() for rate, values in of.items()
     ]
-    return Table("The grid of rates", ("method", "rate", "median loss"), rows)
+    return Table("The grid of rates", ("method", "rate", "median loss", "worst"), rows)
 
 
 def _median(values: Iterable[float]) -> float:
