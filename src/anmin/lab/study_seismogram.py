@@ -62,7 +62,7 @@ def _study(n_seeds: int, n_tuning: int, n_steps: int, seed: int) -> Study:
         "SQGN and Adam on a seismogram inversion",
         f"Velocities of {CELLS - 2} cells of a layered medium from {n_shots} shots of sound in one dimension, with "
         f"{n_receivers} receivers each and 0.1 % of noise: {n_steps} steps with batches of {_BATCH} shots, {n_seeds} "
-        "starts near the uniform medium, each method at that of three rates whose worst run is best. Scaled: the source "
+        "starts near the uniform medium, each method at the rate of three whose worst run is best. Scaled: the source "
         "inverts waveforms of far larger models.",
         [_lower(runs), _steadier(runs), _cost(runs)],
         [_table(runs, best, survey), _tuning(grid)],
