@@ -97,7 +97,7 @@ def train(
     inputs = torch.as_tensor(np.column_stack([np.ones(rows), X]), dtype=torch.float32, device=device)
     targets = torch.as_tensor(y, dtype=torch.float32, device=device)
     # The steps are so small that a second thread costs more than it brings.
-    with _one_thread(torch), torch.random.fork_rng(devices=[]):
+    with one_thread(torch), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         started = time.perf_counter()
         hidden = torch.nn.Linear(inputs.shape[1], n_neurons, bias=False)
@@ -178,7 +178,8 @@ def _step(torch: ModuleType, recipe: Recipe, model: Any, optimizer: Any) -> Call
 
 
 @contextmanager
-def _one_thread(torch: ModuleType) -> Iterator[None]:
+def one_thread(torch: ModuleType) -> Iterator[None]:
+    """Let PyTorch use one thread within."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -21,6 +21,9 @@ STUDIES: dict[str, tuple[str, str]] = {
         "Large and tiny initial weights: neurons that stay, and neurons that gather",
     ),
     "patterns": ("study_patterns", "Activation patterns: which there are, how many, and neurons that share one"),
+    "momentum": ("study_momentum", "Momentum methods on Iris"),
+    "second_order": ("study_second_order", "Second-order methods and their rates"),
+    "seismogram": ("study_seismogram", "SQGN and Adam on a seismogram inversion"),
 }
 
 
