@@ -8,7 +8,10 @@ from importlib import import_module
 from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
-STUDIES: dict[str, tuple[str, str]] = {}
+STUDIES: dict[str, tuple[str, str]] = {
+    # Convex programs and relaxations against descent
+    "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
+}
 
 
 def run_study(name: str, quick: bool = False, seed: int = 0) -> Study:
