@@ -9,7 +9,10 @@ from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
 STUDIES: dict[str, tuple[str, str]] = {
-    # Convex programs and relaxations against descent
+    # The landscape of small networks.
+    "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
+    "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
+    # Convex programs and relaxations against descent.
     "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
 }
 
