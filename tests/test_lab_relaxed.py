@@ -61,15 +61,15 @@ def test_a_descent_that_diverges_says_so():
 
 
 def test_the_study_at_small_sizes(monkeypatch):
-    cases = (Case(1, 10, 3, 600), Case(1, 100, 2, 900), Case(3, 10, 3, 400))
+    cases = (Case(1, 10, 3, 600), Case(1, 100, 2, 900), Case(3, 10, 3, 400), Case(3, 100, 1, 50))
     monkeypatch.setattr(study_relaxed, "QUICK", cases)
     study = study_relaxed.run(quick=True)
     # The last is of the step without 1/n.
-    assert [claim.verdict for claim in study.claims] == [*5 * ["agrees"], "differs"]
+    assert [claim.verdict for claim in study.claims] == [*6 * ["agrees"], "differs"]
     rates = study.tables[0]
-    assert [row[2] for row in rates.rows] == [3, 2, 3]
-    assert all(row[3] >= row[4] for row in rates.rows)
-    assert np.isfinite([row[5:] for row in rates.rows]).all()
+    assert [row[2] for row in rates.rows] == [3, 2, 3, 1]
+    assert all(row[4] >= row[5] for row in rates.rows)
+    assert np.isfinite([row[8:] for row in rates.rows]).all()
     assert [picture.content[:4] for picture in study.pictures] == 2 * [b"\x89PNG"]
 
 
