@@ -14,6 +14,7 @@ STUDIES: dict[str, tuple[str, str]] = {
     "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
     # Convex programs and relaxations against descent.
     "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
+    "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
 }
 
 
