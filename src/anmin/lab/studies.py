@@ -15,6 +15,7 @@ STUDIES: dict[str, tuple[str, str]] = {
     # Convex programs and relaxations against descent.
     "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
     "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
+    "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
 }
 
 
