@@ -16,6 +16,7 @@ STUDIES: dict[str, tuple[str, str]] = {
     "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
     "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
     "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
+    "digits_convex": ("study_digits", "Digits and pictures by a convex program, Adam, SGD and Adagrad"),
 }
 
 
