@@ -232,4 +232,4 @@ def _draw(figure: Figure, paths: Sequence[Path]) -> None:
         yticks=range(0, N_NEURONS + 1, 5),
     )
     right.legend(loc="lower left")
-    left.legend(loc=(0.01, 0.58), fontsize=9)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)

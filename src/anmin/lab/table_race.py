@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,13 +22,14 @@ BATCH = 256
 METHODS = (
     "convex, as many neurons",
     "convex, 100 gates",
+    "convex, patterns of Adam",
     "gated, as many gates",
     "SGD, best rate",
     "Adam, best rate",
     "ReLURegressor",
     "ANMIN",
 )
-CONVEX, WIDE, GATED, SGD, ADAM, OURS, ANMIN = METHODS
+CONVEX, WIDE, AFTER, GATED, SGD, ADAM, OURS, ANMIN = METHODS
 
 _DESCENTS: dict[Literal["sgd", "adam"], str] = {"sgd": SGD, "adam": ADAM}
 
@@ -74,18 +75,15 @@ class Raced:
     shape : tuple of int
         Rows and inputs.
     curves : dict
-        By method, one for each seed.
+        By method, one for each seed; that of the patterns of Adam has begun with its descent.
     grid : dict
         The lowest loss of the first seed by optimiser and rate.
-    with_patterns : list of (float, float)
-        For each seed the loss of Adam's best network, and of the convex program of its patterns.
     """
 
     name: str
     shape: tuple[int, int]
     curves: dict[str, list[Curve]]
     grid: dict[tuple[str, float], float]
-    with_patterns: list[tuple[float, float]]
 
     def final(self, method: str) -> float:
         """Return the median of the lowest losses of a method."""
@@ -134,14 +132,10 @@ def raced(name: str, size: Size, seed: int) -> Raced:
             )
         for label, solver in ((OURS, "auto"), (ANMIN, "anmin")):
             curves[label].append(race.solver_curve(rows, N_NEURONS, ALPHA, solver, seed + k, size.max_time)[0])
-    with_patterns = [
-        (
-            race.loss_of(network, rows, ALPHA),
-            race.convex_curve(rows, race.gates_of([network], rows), ALPHA, tols=(1e-4,)).final,
-        )
-        for network in networks
-    ]
-    return Raced(name, rows.X.shape, curves, grid, with_patterns)
+    for descended, network in zip(curves[ADAM], networks, strict=True):
+        convex = race.convex_curve(rows, race.gates_of([network], rows), ALPHA)
+        curves[AFTER].append(replace(convex, seconds=descended.seconds[-1] + convex.seconds))
+    return Raced(name, rows.X.shape, curves, grid)
 
 
 class Synthetic(NamedTuple):
