@@ -30,7 +30,6 @@ def test_curves_are_of_the_lowest_loss_so_far():
     np.testing.assert_array_equal(curve.losses, [5, 5, 2, 2])
     assert curve.final == 2
     assert [curve.at(t) for t in (0.5, 1.0, 2.9, 9.0)] == [np.inf, 5, 5, 2]
-    assert [curve.reaches(loss) for loss in (5.0, 2.5, 1.0)] == [1, 3, np.inf]
 
 
 def test_all_curves_are_of_the_one_loss(rows):

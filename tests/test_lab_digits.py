@@ -22,7 +22,6 @@ def test_inputs_are_the_main_components_of_the_training_rows_at_one_scale():
     _, s, Vt = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
     scale = np.sqrt((s[:2] ** 2).sum() / found.X.size)
     np.testing.assert_allclose(np.abs(found.X_test), np.abs((X_test - X.mean(axis=0)) @ Vt[:2].T) / scale, atol=1e-9)
-    assert found.n_pixels == 5
     with pytest.raises(ValueError, match="n_components must be an integer from 1 to 5; got 6"):
         prepared("made up", X, np.zeros(60), X_test, np.ones(60), 6)
 
@@ -48,7 +47,7 @@ def test_missing_files_are_named(monkeypatch, tmp_path):
 def test_shared_files_have_the_sizes_of_the_sources(shared_data, monkeypatch):
     monkeypatch.setenv("ANMIN_DATA", str(shared_data))
     found = images.mnist(0, 5, 300)
-    assert (found.X.shape, found.X_test.shape, found.n_pixels) == ((300, 5), (10_000, 5), 784)
+    assert (found.X.shape, found.X_test.shape) == ((300, 5), (10_000, 5))
     assert images.is_there(images.CIFAR)
 
 
@@ -69,7 +68,7 @@ def test_the_convex_program_separates_what_a_line_does():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 2))
     labels = (X[:, 0] > 0).astype(int)
-    found = Images("made up", X[:100], X[100:], labels[:100], labels[100:], 2)
+    found = Images("made up", X[:100], X[100:], labels[:100], labels[100:])
     assert accuracy(convex(found, 5, 0), found.X_test, found.labels_test) > 93
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from anmin.lab import study_relaxed
 from anmin.lab.planted_sums import distance, plant
-from anmin.lab.study_relaxed import Case, descend
+from anmin.lab.study_relaxed import Case, Size, descend
 
 pytest.importorskip("matplotlib", reason="studies draw with Matplotlib")
 
@@ -62,7 +62,7 @@ def test_a_descent_that_diverges_says_so():
 
 def test_the_study_at_small_sizes(monkeypatch):
     cases = (Case(1, 10, 3, 600), Case(1, 100, 2, 900), Case(3, 10, 3, 400), Case(3, 100, 1, 50))
-    monkeypatch.setattr(study_relaxed, "QUICK", cases)
+    monkeypatch.setattr(study_relaxed, "QUICK", Size(cases, (Case(1, 100, 1, 100),)))
     study = study_relaxed.run(quick=True)
     # The last is of the step without 1/n.
     assert [claim.verdict for claim in study.claims] == [*6 * ["agrees"], "differs"]

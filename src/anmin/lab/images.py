@@ -27,8 +27,6 @@ class Images:
         All inputs have mean zero and one common scale, so that their mean square is 1, by the training rows.
     labels, labels_test : ndarray of shape (n,) and (k,)
         0, 1, ..., 9.
-    n_pixels : int
-        Inputs before they were reduced.
     """
 
     name: str
@@ -36,7 +34,6 @@ class Images:
     X_test: NDArray
     labels: NDArray
     labels_test: NDArray
-    n_pixels: int
 
     def targets(self) -> NDArray:
         """Return the classes of the training rows as columns of zeros and ones, (n, 10)."""
@@ -59,7 +56,7 @@ def prepared(
     components = PCA(n_components, svd_solver="randomized", random_state=0).fit(X)
     inputs, inputs_test = components.transform(X), components.transform(X_test)
     scale = np.sqrt(np.mean(inputs**2))
-    return Images(name, inputs / scale, inputs_test / scale, np.asarray(labels), np.asarray(labels_test), X.shape[1])
+    return Images(name, inputs / scale, inputs_test / scale, np.asarray(labels), np.asarray(labels_test))
 
 
 def digits(seed: int, n_components: int, test_share: float = 0.3) -> Images:

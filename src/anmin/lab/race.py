@@ -51,11 +51,6 @@ class Curve:
         known = np.flatnonzero(self.seconds <= seconds)
         return float(self.losses[known[-1]]) if known.size else np.inf
 
-    def reaches(self, loss: float) -> float:
-        """Return the seconds until the loss is as low; infinite where it never is."""
-        low = np.flatnonzero(self.losses <= loss)
-        return float(self.seconds[low[0]]) if low.size else np.inf
-
     @classmethod
     def of(cls, seconds: Sequence[float], losses: Sequence[float], n_neurons: int) -> Curve:
         """Return the curve of losses in any order; what is not finite counts as infinite."""

@@ -92,9 +92,7 @@ def descent(images: Images, n_neurons: int, recipe: Recipe, seed: int) -> Callab
 def best_rate(images: Images, n_neurons: int, kind: Literal["adam", "sgd", "adagrad"], epochs: int, seed: int) -> float:
     """Return the rate of highest accuracy on a fifth of the training rows, held out."""
     held = np.random.default_rng(seed).permutation(len(images.X)) < len(images.X) // 5
-    part = Images(
-        images.name, images.X[~held], images.X[held], images.labels[~held], images.labels[held], images.n_pixels
-    )
+    part = Images(images.name, images.X[~held], images.X[held], images.labels[~held], images.labels[held])
     found = {
         rate: accuracy(descent(part, n_neurons, _recipe(kind, rate, epochs), seed), part.X_test, part.labels_test)
         for rate in RATES[kind]
