@@ -14,13 +14,14 @@ from anmin.blas import one_thread
 _WORTH_IT = 1e6  # operations below which starting threads costs more than it saves
 
 
-def in_threads(task: Callable[[int, int], None], operations: float) -> None:
+def in_threads(task: Callable[[int, int], None], operations: float, most: int | None = None) -> None:
     """Call ``task(part, parts)`` for every part of the work, in threads if there are operations enough.
 
-    The parts must write to different places, and the values must not depend on how many there are. BLAS keeps to one
-    thread within each. All parts have ended when this returns, also by an exception.
+    The parts must write to different places, and the values must not depend on how many there are: at most ``most``, by
+    default as many as :func:`n_threads` says. BLAS keeps to one thread within each. All parts have ended when this
+    returns, also by an exception.
     """
-    parts = n_threads() if operations > _WORTH_IT else 1
+    parts = (most or n_threads()) if operations > _WORTH_IT else 1
     with one_thread(when=parts > 1):
         others = [_pool().submit(task, part, parts) for part in range(1, parts)]
         try:

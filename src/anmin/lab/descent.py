@@ -17,6 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: The text whose experiments these are, as claims name it.
+SOURCE = "Mercklé, Iutzeler & Redko"
+
 
 class Point(NamedTuple):
     """Where a descent stands: weights W (..., p, m) and a (..., m), and the loss (...)."""

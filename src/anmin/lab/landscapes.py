@@ -33,19 +33,13 @@ def local_minima(
     return found
 
 
-def best_of(
-    function: Callable[[NDArray], tuple[float, NDArray]],
-    starts: Sequence[NDArray],
-    bounds: Sequence[tuple[float | None, float | None]] | None = None,
-) -> tuple[NDArray, float]:
-    """Return the best point that L-BFGS-B finds from any of the starts, and the function's value there.
+def best_of(function: Callable[[NDArray], tuple[float, NDArray]], starts: Sequence[NDArray]) -> tuple[NDArray, float]:
+    """Return the best point that L-BFGS-B finds from any of the starts, and the value there.
 
     ``function`` returns its value and gradient.
     """
     runs = [
-        minimize(
-            function, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 0, "gtol": 1e-12, "maxls": 50}
-        )
+        minimize(function, start, jac=True, method="L-BFGS-B", options={"ftol": 0, "gtol": 1e-12, "maxls": 50})
         for start in starts
     ]
     best = min(runs, key=lambda run: run.fun)
@@ -79,7 +73,10 @@ def best_convex_1d(x: NDArray, y: NDArray, beta: float) -> float:
         residual = M @ z - y
         return float(residual @ residual + beta * (signs @ z)), 2 * M.T @ residual + beta * signs
 
-    return best_of(function, [signs], [(0, None), (None, 0), (0, None), (None, 0)])[1]
+    bounds = [(0, None), (None, 0), (0, None), (None, 0)]
+    # Columns of u and v are collinear, at which L-BFGS-B may stop short.
+    best = minimize(function, signs, jac=True, method="SLSQP", bounds=bounds, options={"ftol": 1e-15, "maxiter": 500})
+    return float(best.fun)
 
 
 def cone(X: NDArray, on: ArrayLike) -> NDArray:

@@ -9,6 +9,9 @@ from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
 STUDIES: dict[str, tuple[str, str]] = {
+    "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
+    "sudoku": ("study_sudoku", "SATNet learns sudoku"),
+    "parity": ("study_parity", "Parity through a chain of SATNets"),
     # The landscape of small networks.
     "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
     "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
@@ -17,6 +20,11 @@ STUDIES: dict[str, tuple[str, str]] = {
     "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
     "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
     "digits_convex": ("study_digits", "Digits and pictures by a convex program, Adam, SGD and Adagrad"),
+    "initial_scale": (
+        "study_initial_scale",
+        "Large and tiny initial weights: neurons that stay, and neurons that gather",
+    ),
+    "patterns": ("study_patterns", "Activation patterns: which there are, how many, and neurons that share one"),
 }
 
 

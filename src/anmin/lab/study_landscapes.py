@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from anmin.lab.descent import activation_points, descend
+from anmin.lab.descent import SOURCE, activation_points, descend
 from anmin.lab.landscapes import cone, local_minima
 from anmin.lab.neuron_pictures import GREEN, GREY, ORANGE, RED, SKY, draw_fit, draw_neurons
-from anmin.lab.study import Claim, Picture, Study, Table, animated, drawn
+from anmin.lab.study import Claim, Picture, Study, Table, animated, drawn, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SOURCE = "Mercklé, Iutzeler & Redko"
 _X, _Y_ONE, _Y_TWO = np.array([[-1.0], [1.0]]), np.array([1.0, 0.5]), np.array([1.0, 2.0])
 _ON = ((0, 0), (0, 1), (1, 0), (1, 1))
 _TOLERANCE = 1e-6
@@ -27,7 +26,7 @@ def run(quick: bool = False, seed: int = 0) -> Study:
     n_starts, n_seeds = (100, 5) if quick else (1000, 5)
     rngs = [np.random.default_rng([seed, k]) for k in range(n_seeds)]
     programs = fixed_pattern_programs()
-    minima = local_minima(_one_neuron, -3, 3)
+    minima = local_minima(one_neuron, -3, 3)
     one, two = _claims_of_one(minima, programs, n_starts, rngs), _claims_of_two(n_starts, rngs)
     point, picture = _moving_point(12 if quick else 40)
     return Study(
@@ -63,7 +62,8 @@ def fixed_pattern_programs() -> list[tuple[tuple[int, int], float, float, tuple[
     return programs
 
 
-def _one_neuron(w: NDArray) -> NDArray:
+def one_neuron(w: NDArray) -> NDArray:
+    """Return the loss of max(0, w x) on (−1, 1), (1, 0.5) for weights w of any shape."""
     return np.sum((np.maximum(0, np.multiply.outer(w, _X[:, 0])) - _Y_ONE) ** 2, axis=-1)
 
 
@@ -88,16 +88,17 @@ def _claims_of_one(
             "The program that activates the first point alone is solved by u₂ = −y₁/x₁.",
             f'{SOURCE}, "Activation"',
             f"It is solved by u = {first[4]:.4f}, which is y₁/x₁, with loss {first[5]:.4f}; −y₁/x₁ = {printed:.4f} "
-            f"gives {_one_neuron(np.array(printed)):.4f}. The sign is a misprint.",
+            f"gives {one_neuron(np.array(printed)):.4f}. The sign is a misprint.",
             abs(first[4] - printed) < _TOLERANCE,
         ),
         Claim.judged(
             "Gradient descent never switches from fitting the one point to fitting the other, since the loss would "
             "have to rise.",
             section,
-            f"Of {n_starts} starts in [−3, 3] for each of {len(rngs)} seeds, {_range(crossed[0.1])} ended on the other "
-            f"side with steps of 0.1. With steps of 0.9 it was {_range(crossed[0.9])}: long steps jump over the "
-            "barrier, so the statement is one about small steps.",
+            f"Of {n_starts} starts in [−3, 3] for each of {len(rngs)} seeds, {spread(crossed[0.1], percent=True)} "
+            "ended on the other side with steps of 0.1. With steps of 0.9 it was "
+            f"{spread(crossed[0.9], percent=True)}: "
+            "long steps jump over the barrier, so the statement is one about small steps.",
             max(crossed[0.1]) == 0,
         ),
         Claim.judged(
@@ -105,8 +106,8 @@ def _claims_of_one(
             "its only point is 0.",
             f'{SOURCE}, "Activation"',
             f"Without constraints its minimum is u = {both[1]:.4f} with value {both[2]:.4f}, where the neuron's loss "
-            f"is {_one_neuron(np.array(both[1])):.4f}; with them u lies between {both[3][0]:g} and {both[3][1]:g}.",
-            both[3] == (0, 0) and abs(both[2] - _one_neuron(np.array(both[1]))) > _TOLERANCE,
+            f"is {one_neuron(np.array(both[1])):.4f}; with them u lies between {both[3][0]:g} and {both[3][1]:g}.",
+            both[3] == (0, 0) and abs(both[2] - one_neuron(np.array(both[1]))) > _TOLERANCE,
         ),
     ]
 
@@ -120,18 +121,13 @@ def _crossings(rate: float, n_starts: int, rngs: list[np.random.Generator]) -> l
     return shares
 
 
-def _range(shares: list[float]) -> str:
-    low, middle, high = (f"{100 * value:.3g}%" for value in (min(shares), np.median(shares), max(shares)))
-    return f"{middle} (median; {low} to {high})"
-
-
 def _table_of_programs(programs: list) -> Table:
     rows = [
         (
             f"{on[0]}, {on[1]}",
             free,
             value,
-            float(_one_neuron(np.array(free))),
+            float(one_neuron(np.array(free))),
             "0 alone" if not any(ends) else "u <= 0" if ends[0] else "u >= 0",
             inside,
             best,
@@ -145,7 +141,8 @@ def _table_of_programs(programs: list) -> Table:
 # Two neurons
 
 
-def _two_neurons(w1: NDArray, w2: NDArray) -> NDArray:
+def two_neurons(w1: NDArray, w2: NDArray) -> NDArray:
+    """Return the loss of max(0, w₁ x) + max(0, w₂ x) on (−1, 1), (1, 2) for weights of any shape."""
     output = sum(np.maximum(0, np.multiply.outer(w, _X[:, 0])) for w in (w1, w2))
     return np.sum((output - _Y_TWO) ** 2, axis=-1)
 
@@ -175,7 +172,8 @@ def _claims_of_two(n_starts: int, rngs: list[np.random.Generator]) -> list[Claim
         same = sign[:, 0] == sign[:, 1]
         off = np.abs([sums - np.where(sums > 0, 2, -1), point.loss - np.where(sums > 0, 1, 4)])
         plateau = max(plateau, float(off[:, same].max()))
-        rises.append(max(float(np.diff(losses, axis=0).max()), *(_rise(descending_path(end)) for end in ends[:100])))
+        ways = [rise(descending_path(end)) for end in ends[:100]]
+        rises.append(max(_highest_rise(np.array(losses)), *ways))
     reached = sorted({float(value) for some in values for value in some})
     split = np.median(shares, axis=0)
     figure = f"{SOURCE}, first figure and its caption"
@@ -214,19 +212,25 @@ def _claims_of_two(n_starts: int, rngs: list[np.random.Generator]) -> list[Claim
     ]
 
 
-def _rise(corners: NDArray) -> float:
+def rise(corners: NDArray) -> float:
+    """Return how far the loss rises on the way along corners (k, 2), or infinity if it does not end at zero."""
     share = np.linspace(0, 1, 101)[:, None]
     pieces = [(1 - share) * p + share * q for p, q in pairwise(corners)]
-    losses = _two_neurons(*np.vstack([*pieces, corners[-1:]]).T)
-    return float(np.diff(losses).max(initial=0.0)) if losses[-1] < _TOLERANCE else np.inf
+    losses = two_neurons(*np.vstack([*pieces, corners[-1:]]).T)
+    return _highest_rise(losses) if losses[-1] < _TOLERANCE else np.inf
+
+
+def _highest_rise(losses: NDArray) -> float:
+    """Return how far losses (steps, ...) ever are above the least one before."""
+    return float((losses - np.minimum.accumulate(losses, axis=0)).max())
 
 
 def _violations(rng: np.random.Generator, one_quadrant: bool) -> int:
     pairs = 3 * rng.standard_normal((2, 2, 10_000))  # ends, weights, pairs
     if one_quadrant:
         pairs = np.abs(pairs) * np.array([1, -1])[:, None]
-    middle = _two_neurons(*pairs.mean(axis=0))
-    ends = (_two_neurons(*pairs[0]) + _two_neurons(*pairs[1])) / 2
+    middle = two_neurons(*pairs.mean(axis=0))
+    ends = (two_neurons(*pairs[0]) + two_neurons(*pairs[1])) / 2
     return int(np.sum(middle > ends + 1e-9))
 
 
@@ -289,15 +293,15 @@ def _picture_of_one(minima: list[tuple[float, float]]) -> Picture:
             values = np.sum((np.multiply.outer(w, np.array(on) * _X[:, 0]) - _Y_ONE) ** 2, axis=-1)
             label = f"program of the pattern ({on[0]}, {on[1]})"
             ax.plot(w, values, color=colour, linestyle=(0, (4, 2)), label=label)
-        ax.plot(w, _one_neuron(w), color=RED, linewidth=2.5, label="loss of the neuron", zorder=3)
+        ax.plot(w, one_neuron(w), color=RED, linewidth=2.5, label="loss of the neuron", zorder=3)
         ax.plot(*np.transpose(minima), "o", color="black", label="its minima", zorder=4)
         for at, loss in minima:
             ax.annotate(f"w = {at:.2f}, loss {loss:.2f}", (at, loss), (0, -18), textcoords="offset points", ha="center")
         printed = -_Y_ONE[0] / _X[0, 0]
         label = "printed as the minimum at w = −y₁/x₁"
-        ax.plot(printed, _one_neuron(np.array(printed)), "x", color=GREY, markersize=9, markeredgewidth=2, label=label)
+        ax.plot(printed, one_neuron(np.array(printed)), "x", color=GREY, markersize=9, markeredgewidth=2, label=label)
         ax.set(xlabel="weight w", ylabel="sum of squared errors", ylim=(-0.35, 4.2), xlim=(-2.5, 2.5))
-        figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
 
     title = "One neuron on (−1, 1), (1, 0.5): two minima, each that of a convex program"
     return drawn("one-neuron", title, draw, size=(7.6, 4.8))
@@ -307,7 +311,7 @@ def _picture_of_two() -> Picture:
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         w = np.linspace(-3, 4, 351)
-        loss = _two_neurons(*np.meshgrid(w, w))
+        loss = two_neurons(*np.meshgrid(w, w))
         levels = np.array([0, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60])
         from matplotlib.colors import BoundaryNorm
 

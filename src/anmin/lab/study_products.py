@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.descent import SOURCE, descend
 from anmin.lab.landscapes import best_convex_1d, best_network, best_of, local_minima
 from anmin.lab.neuron_pictures import BLUE, GREEN, ORANGE, RED, SKY
 from anmin.lab.study import Claim, Picture, Study, Table, drawn
@@ -14,7 +15,6 @@ from anmin.lab.study import Claim, Picture, Study, Table, drawn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SOURCE = "Mercklé, Iutzeler & Redko"
 _X, _Y = np.array([[-1.0], [1.0]]), np.array([1.0, 2.0])
 _LAMBDA = 0.1
 _LAMBDAS = (0.1, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -24,17 +24,19 @@ _TOLERANCE = 1e-6
 def run(quick: bool = False, seed: int = 0) -> Study:
     """Minimise the non-convex problems and the convex programs numerically and compare their optima."""
     n_starts = 20 if quick else 200
-    claims, table = _claims(n_starts, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    claims, table = _claims(n_starts, rng)
+    ends = _ends_of_two(3 * n_starts, rng)
     return Study(
         "products",
         "A product of two weights as one variable, and the penalty that belongs to it",
         "The problem min (xy − 1)² with a ridge penalty, and networks of two and of six neurons with output weights on "
         "the points (−1, 1), (1, 2), beside the convex programs with the products as variables. Every optimum is found "
         "numerically, from random starts where the problem is not convex. The sizes are those of the source.",
-        claims,
-        [table],
+        [*claims, *_claims_of_two(ends, 3 * n_starts)],
+        [table, _table_of_ends(ends)],
         [_picture()],
-        {"random starts": n_starts, "seed": seed},
+        {"random starts": n_starts, "starts of descent": 3 * n_starts, "seed": seed},
     )
 
 
@@ -92,6 +94,78 @@ def _claims(n_starts: int, rng: np.random.Generator) -> tuple[list[Claim], Table
         ),
     ]
     return claims, Table("Products of two weights as one variable", columns, rows)
+
+
+# The ends of descent with two neurons
+
+
+def _ends_of_two(n_starts: int, rng: np.random.Generator) -> dict[tuple[bool, float], tuple[NDArray, NDArray]]:
+    """Return losses and u_j = w_j a_j (starts, 2), sorted, at the end of descent on (−1, 1), (1, 2) without bias.
+
+    The keys say whether the output weights are trained, and the penalty. They start positive: those that are negative
+    only shrink, which gives the same ends with a neuron less.
+    """
+    W = rng.standard_normal((n_starts, 1, 2))
+    ends = {}
+    for trained in (False, True):
+        a = np.abs(rng.standard_normal((n_starts, 2))) if trained else np.ones((n_starts, 2))
+        for decay in (0.0, 0.1):
+            *_, last = descend(_X, _Y, W, a, 0.02, 6000, decay=decay, train_output=trained)
+            ends[trained, decay] = last.loss, np.sort(last.W[:, 0] * last.a, axis=1)
+    return ends
+
+
+def n_distinct(points: NDArray, tol: float = 1e-3) -> int:
+    """Return how many of the points (k, p) differ from every one before that was kept by more than ``tol``."""
+    kept: list[NDArray] = []
+    for point in points:
+        if all(np.abs(point - other).max() > tol for other in kept):
+            kept.append(point)
+    return len(kept)
+
+
+def _table_of_ends(ends: dict) -> Table:
+    rows = [
+        (
+            "both layers" if trained else "hidden layer",
+            decay,
+            ", ".join(f"{value:.4f}" for value in np.unique(losses.round(4))),
+            n_distinct(points),
+        )
+        for (trained, decay), (losses, points) in ends.items()
+    ]
+    return Table(
+        "Where descent with two neurons on (−1, 1), (1, 2) ends",
+        ("trained", "penalty λ", "losses", "different ends (u₁, u₂)"),
+        rows,
+    )
+
+
+def _claims_of_two(ends: dict, n_starts: int) -> list[Claim]:
+    where = f'{SOURCE}, "1-D example, two neurons"'
+    number = {key: n_distinct(points) for key, (_, points) in ends.items()}
+    values = {key: len(np.unique(losses.round(4))) for key, (losses, _) in ends.items()}
+    return [
+        Claim.judged(
+            "Two neurons have three local minima if there is some regularisation, and infinitely many without, where "
+            "the hidden layer alone is trained.",
+            where,
+            f"From {n_starts} starts descent ends at {number[False, 0.1]} points with λ = 0.1, and at "
+            f"{number[False, 0.0]} without, up to the order of the neurons.",
+            number[False, 0.1] == 3 and number[False, 0.0] > 3,
+        ),
+        Claim.judged(
+            "Some regularisation leaves three local minima where both layers are trained, too.",
+            where,
+            f"With λ = 0.1 descent ends at {number[True, 0.1]} points of {values[True, 0.1]} losses. Two neurons of "
+            "one pattern with products u₁ and u₂ have the penalty 2λ(|u₁| + |u₂|), which depends on their sum alone: "
+            "where both are on one side the minima are still lines. There are three values, not three minima.",
+            number[True, 0.1] == 3,
+        ),
+    ]
+
+
+# Picture
 
 
 def _picture() -> Picture:
