@@ -12,7 +12,8 @@ from anmin import objective
 from anmin.history import Status
 from anmin.rows import ArrayRows, Scaling
 from anmin.solvers.gated import solve_gated
-from anmin.solvers.groups import GroupProblem, nuclear_norms, residuals, shrunk
+from anmin.solvers.group_problem import GroupProblem
+from anmin.solvers.groups import nuclear_norms, residuals, shrunk
 from problems import CASES, Case
 
 ALPHAS = (0.3, 0.03, 1e-3)
@@ -110,7 +111,7 @@ def test_one_gate_on_orthonormal_inputs_shrinks_singular_values() -> None:
     X = np.linalg.qr(rng.standard_normal((30, 4)))[0]
     Y = rng.standard_normal((30, 3))
     problem = GroupProblem(np.eye(4), (X.T @ Y)[None], 0.3)
-    np.testing.assert_allclose(problem.solved(np.zeros((1, 4, 3)), 1e-12), shrunk(problem.C, 0.3), atol=1e-9)
+    np.testing.assert_allclose(problem.solved(np.zeros((1, 4, 3)), 1e-12).V, shrunk(problem.C, 0.3), atol=1e-9)
     u, s, zt = np.linalg.svd(X.T @ Y, full_matrices=False)
     np.testing.assert_allclose(shrunk(problem.C, 0.3)[0], (u * np.maximum(s - 0.3, 0)) @ zt)
     assert residuals(shrunk(problem.C, 0.3), problem.gradient(shrunk(problem.C, 0.3)), 0.3)[0] < 1e-12

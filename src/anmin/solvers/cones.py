@@ -87,10 +87,3 @@ class Projection:
         ):
             cones.grow()
         return U
-
-    def free(self, g: int) -> NDArray:
-        """Return an orthonormal basis (p, p − size) of the vectors orthogonal to the active normals."""
-        k = self.sizes[g]
-        if k == 0:
-            return np.eye(self.Q.shape[1])
-        return np.linalg.qr(self.Q[g, :, :k], mode="complete")[0][:, k:]

@@ -12,11 +12,11 @@ from scipy.linalg import lapack
 
 from anmin.blas import product
 from anmin.rows.patterns import first_of_each, packed
-from anmin.solvers.cone_problem import ConeProblem
+from anmin.solvers.cone_problem import ConeProblem, shortened
 from anmin.solvers.cones import Cones
 
 _BLOCK_ENTRIES = 2**21
-_MOST_AT_ONCE = 1200  # weights of a working set, from which on gates are added as they are missed
+_MOST_AT_ONCE = 2000  # weights of a working set, from which on gates are added as they are missed
 _INNER = 0.3  # of the tolerance asked for, for the working set alone
 _ROUGHLY = 0.1  # of the residual there is: how exactly a working set is solved that is not the last
 
@@ -95,7 +95,9 @@ class ConvexProgram:
         used = np.flatnonzero(W.any(axis=(1, 2)))
         c = W.shape[2]
         f = np.zeros((len(self.X), c))
-        step = max(1, _BLOCK_ENTRIES // max(1, len(used)))
+        if not used.size:
+            return f
+        step = max(1, _BLOCK_ENTRIES // len(used))
         for start in range(0, len(self.X), step):
             rows = slice(start, start + step)
             on = self.on[used, rows].T
@@ -150,9 +152,10 @@ class ConvexProgram:
     def _improved(self, working: NDArray, U: NDArray, V: NDArray, tol: float) -> tuple[NDArray, NDArray]:
         """Return the solution of the working set of gates."""
         R, C = self._root(working)
+        H = product(R.T, R)
         m, U, V = len(working), U.copy(), V.copy()
         for k in range(self.Y.shape[1]):
-            problem = ConeProblem(R, C[:, k], self.alpha, self.cones, working)
+            problem = ConeProblem(R, H, C[:, k], self.alpha, self.cones, working)
             z = np.concatenate([U[working, :, k], V[working, :, k]])
             z = problem.solved(z, tol, self.curvature)
             U[working, :, k], V[working, :, k] = z[:m], z[m:]
@@ -182,8 +185,7 @@ class ConvexProgram:
         along = gradient.transpose(2, 0, 1)
         found = projection(np.stack([along, -along]).reshape(-1, p), exact=True)
         reaches = np.linalg.norm(found, axis=1).reshape(2, c, P).transpose(0, 2, 1)
-        without = np.setdiff1d(np.arange(P), self.distinct)
-        reaches[:, without] = 0.0
+        reaches[:, ~self.on.any(axis=1)] = 0.0  # of rounding; but for it, the gradient is
         return reaches
 
     def _residual(self, U: NDArray, V: NDArray, gradient: NDArray) -> float:
@@ -193,11 +195,9 @@ class ConvexProgram:
         Z = np.stack([U, V]).transpose(0, 3, 1, 2).reshape(-1, p)
         slope = np.stack([gradient, -gradient]).transpose(0, 3, 1, 2).reshape(-1, p)
         found = self.cones.projection(np.tile(np.arange(P), 2 * c))(Z + step * slope, exact=True)
-        lengths = np.linalg.norm(found, axis=1)
-        by = step * self.alpha
-        found *= np.where(lengths > by, 1 - by / np.maximum(lengths, 1e-300), 0.0)[:, None]
+        found = shortened(found, step * self.alpha)
         moved = np.linalg.norm(Z - found, axis=1).reshape(2, c, P) / step
-        return float(moved[:, :, self.distinct].max(initial=0.0))
+        return float(moved[:, :, self.on.any(axis=1)].max(initial=0.0))
 
     def _root(self, working: NDArray) -> tuple[NDArray, NDArray]:
         """Return R (r, m·p) and C = Rᵀt (m·p, c) of :class:`ConeProblem`, with b0 solved out."""

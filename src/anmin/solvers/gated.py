@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from anmin.history import Status
 from anmin.rows.arrays import ArrayRows
 from anmin.rows.gated import through
-from anmin.rows.patterns import Pattern
-from anmin.solvers.groups import GroupProblem, nuclear_norms, residuals, spectral_norms
+from anmin.solvers.gated_design import GatedDesign
+from anmin.solvers.gated_program import GatedProgram, Norm
+from anmin.solvers.groups import spectral_norms
 
-Norm = Literal["nuclear", "outputs"]
-_FEWEST_ADDED = 16  # gates that join the working set in a round, at least
-_INNER = 0.3  # of the tolerance asked for, for the working set alone
+_INNER = 0.6  # of the tolerance asked for, for the working set alone
 _FALL = 0.3  # of the penalty, from one level to the next
-_ROUGHLY = 0.1  # of the residual there is: how exactly a working set is solved that is not the last
+_ROUGHLY = 0.1  # of the residual there is, or of the penalty: how exactly a working set is solved that is not the last
+_PENALTIES = 60  # tried between the largest and a millionth of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class GatedSolution:
     ----------
     gates : ndarray of shape (p, P)
         g_j, bias first.
+    alpha : float
+        The penalty.
     V : ndarray of shape (P, p, c)
         Zero for gates that the solution does without.
     b0 : ndarray of shape (c,)
@@ -39,13 +42,15 @@ class GatedSolution:
         A lower bound of it, from a feasible point of the dual: no weights for these gates have a smaller objective.
         0 without a penalty.
     residual : float
-        How far the conditions of optimality are from holding, as a part of the penalty at which all weights are zero.
+        How far the conditions of optimality are from holding: the length of the least subgradient of half the
+        objective, as a part of the penalty at which all weights are zero.
     status : Status
     n_rounds : int
         Visits to the rows.
     """
 
     gates: NDArray
+    alpha: float
     V: NDArray
     b0: NDArray
     objective: float
@@ -94,6 +99,7 @@ def solve_gated(
     alpha: float,
     *,
     norm: Norm = "nuclear",
+    intercept: bool = True,
     tol: float = 1e-8,
     max_rounds: int = 100,
     start: NDArray | None = None,
@@ -107,11 +113,10 @@ def solve_gated(
     is 2·alpha for a loss without their ½). For one output the norm is the Euclidean one.
 
     An active set: in each round one visit to the rows gives the conditions of optimality of all gates, those that
-    violate them most join the working set, and the problem of the working set is solved from its sums alone
-    (:class:`anmin.solvers.groups.GroupProblem`), from where it was.
-
-    Inputs should be of about one size, as they are when standardised: the norms take a unit of every input for equally
-    far, and from a factor of some thousand between sizes on the rounds may run out.
+    violate them most join the working set, and the problem of the working set is solved from where it was: by
+    accelerated proximal gradient (:class:`anmin.solvers.accelerated.Accelerated`) through the rows, and where that
+    takes longer than forming the sums of squares, from these and with Newton's method
+    (:class:`anmin.solvers.group_problem.GroupProblem`).
 
     Parameters
     ----------
@@ -120,49 +125,144 @@ def solve_gated(
         g_j, bias first. Their lengths do not matter.
     alpha : float >= 0
         At 0 the solution is that of least squares with the least norm.
-    norm : {"nuclear", "outputs"}
+    norm : {"nuclear", "outputs", "ridge"}
         Of V_j, for several outputs: the sum of its singular values, or of the lengths of its columns, by which no two
-        outputs share a neuron.
+        outputs share a neuron. With "ridge" the penalty is alpha Σ_j ‖V_j‖_F² instead, of which no weights are zero.
+    intercept : bool
+        Whether there is an output bias; b0 is 0 without.
     tol : float >= 0
         Of the residual.
     max_rounds : int >= 1
     start : ndarray of shape (P, p, c), optional
-        Weights to start from, such as those of a larger penalty.
+        Weights to start from, such as those of a larger penalty. A ridge penalty has no use for it.
 
     Raises
     ------
     ValueError
         If a parameter is not as described, a gate is zero, or two have the same direction.
     """
-    gates = checked_gates(gates, rows.n_features + 1)
-    p, P = gates.shape
-    shape = (P, p, rows.n_outputs)
-    if not (np.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
-    if norm not in get_args(Norm):
-        raise ValueError(f"norm must be one of {', '.join(map(repr, get_args(Norm)))}; got {norm!r}.")
+    design = _checked_design(rows, gates, [alpha], norm, intercept)
+    shape = (design.gates.shape[1], len(design.gates), rows.n_outputs)
     if start is not None and (np.shape(start) != shape or not np.isfinite(start).all()):
         raise ValueError(f"start must be finite and of shape {shape}; got shape {np.shape(start)}.")
-    program = _Program(rows, gates, float(alpha), norm)
-    V = np.zeros(shape) if start is None else np.array(start, dtype=np.float64)
-    largest = program.look(np.zeros(shape)).largest
-    if alpha == 0:
-        V = program.without_penalty()
-    look, rounds = program.look(V), 1
-    # Down to the penalty asked for by way of larger ones, whose solutions are near each other and have fewer gates.
-    level = alpha if start is not None else max(alpha, _FALL * largest)
-    while level > alpha > 0 and rounds < max_rounds:
-        rough = replace(program, alpha=level)
-        V = rough.improved(V, rough.look(V), _ROUGHLY * level)
-        rounds, level = rounds + 1, max(alpha, _FALL * level)
-    look = program.look(V)
-    while alpha > 0 and look.residual > tol * largest and rounds < max_rounds:
-        V = program.improved(V, look, max(_INNER * tol * largest, _ROUGHLY * look.residual))
-        look, rounds = program.look(V), rounds + 1
-    converged = alpha == 0 or look.residual <= tol * largest
+    return _solution(GatedProgram(design, float(alpha), norm), tol, max_rounds, start)
+
+
+def gated_path(
+    rows: ArrayRows,
+    gates: NDArray,
+    alphas: Sequence[float] | NDArray,
+    *,
+    norm: Norm = "nuclear",
+    intercept: bool = True,
+    tol: float = 1e-8,
+    max_rounds: int = 100,
+) -> list[GatedSolution]:
+    """Solve the gated program for several penalties, each from the solution of the one before.
+
+    The sums of the rows are made once for all of them, where the gates in use are the same.
+
+    Parameters
+    ----------
+    alphas : sequence of float >= 0
+        In any order; :func:`largest_alpha` is the one from which on all weights are zero.
+    rows, gates, norm, intercept, tol, max_rounds
+        As for :func:`solve_gated`.
+
+    Returns
+    -------
+    list of GatedSolution
+        From the largest penalty down.
+
+    Raises
+    ------
+    ValueError
+        As :func:`solve_gated`, or if there are no penalties.
+    """
+    design = _checked_design(rows, gates, alphas, norm, intercept)
+    found: list[GatedSolution] = []
+    for alpha in sorted(map(float, alphas), reverse=True):
+        start = found[-1].V if found else None
+        found.append(_solution(GatedProgram(design, alpha, norm), tol, max_rounds, start))
+    return found
+
+
+def largest_alpha(rows: ArrayRows, gates: NDArray, *, norm: Norm = "nuclear", intercept: bool = True) -> float:
+    """Return the penalty from which on all weights V_j are zero; of a ridge penalty, infinity.
+
+    It is the largest alpha with max_j ‖C_j‖ = alpha, where C_j = (1/n) Σ_i w_i 1[x̃_iᵀg_j > 0] x̃_i (y_i − b0)ᵀ, in the
+    dual norm, and b0 = Σ_i w_i y_i / (n(1 + alpha)).
+
+    Parameters
+    ----------
+    rows, gates, norm, intercept
+        As for :func:`solve_gated`.
+    """
+    design = _checked_design(rows, gates, [1.0], norm, intercept)
+    if norm == "ridge":
+        return np.inf
+    everything = np.arange(design.gates.shape[1])
+
+    def excess(alpha: float) -> float:
+        C = GatedProgram(design, alpha, norm).groups(design.linear(everything, alpha))
+        return float(spectral_norms(C).max()) - alpha
+
+    # Convex in the share of the mean that b0 takes up, 1/(1 + alpha), so it is largest at an end: all, or nothing.
+    high = max(excess(0.0), float(spectral_norms(GatedProgram(design, 1.0, norm).groups(design.cross)).max()) / rows.n)
+    for low in high * np.geomspace(1.0, 1e-6, _PENALTIES):
+        if excess(low) >= 0:
+            found = high if low == high else float(brentq(excess, low, high, xtol=1e-15 * high, rtol=1e-14))
+            return float(found * (1 + 1e-12))
+        high = low
+    return float(high)
+
+
+def _checked_design(
+    rows: ArrayRows, gates: NDArray, alphas: Sequence[float] | NDArray, norm: str, intercept: bool
+) -> GatedDesign:
+    gates = checked_gates(gates, rows.n_features + 1)
+    if not len(alphas):
+        raise ValueError("alphas must have at least one penalty; got none.")
+    for alpha in alphas:
+        check_alpha(alpha)
+    if norm not in get_args(Norm):
+        raise ValueError(f"norm must be one of {', '.join(map(repr, get_args(Norm)))}; got {norm!r}.")
+    return GatedDesign(rows, gates, intercept)
+
+
+def _solution(program: GatedProgram, tol: float, max_rounds: int, start: NDArray | None) -> GatedSolution:
+    design, alpha = program.design, program.alpha
+    V = np.zeros_like(design.cross) if start is None else np.array(start, dtype=np.float64)
+    C = design.linear(np.arange(len(V)), alpha)
+    largest, rounds = float(spectral_norms(program.groups(C)).max()), 1
+    if alpha == 0 or program.norm == "ridge":
+        V = program.smooth(tol * largest)
+        look = program.look(V)
+        # Rounding may keep it from there, and no step that would help is left.
+        converged = True
+    else:
+        # Down to the penalty asked for by way of larger ones, whose solutions are near each other and have fewer gates.
+        level, gradient = alpha if start is not None else max(alpha, _FALL * largest), C
+        while level > alpha and rounds < max_rounds:
+            rough = GatedProgram(design, level, program.norm)
+            V = rough.improved(V, gradient, max(_ROUGHLY * level, tol * largest))
+            rounds, level = rounds + 1, max(alpha, _FALL * level)
+            gradient = program.look(V).gradient
+        look = program.look(V)
+        while look.residual > tol * largest and rounds < max_rounds:
+            V = program.improved(V, look.gradient, max(_INNER * tol * largest, _ROUGHLY * look.residual))
+            look, rounds = program.look(V), rounds + 1
+        converged = look.residual <= tol * largest
     residual = look.residual / largest if largest > 0 else 0.0
     status = Status.CONVERGED if converged else Status.MAX_ITER
-    return GatedSolution(gates, V, look.b0, look.objective, look.bound, residual, status, rounds)
+    return GatedSolution(design.gates, alpha, V, look.b0, look.objective, look.bound, residual, status, rounds)
+
+
+def check_alpha(alpha: float) -> float:
+    """Return alpha as a float, or raise ValueError unless it is finite and at least 0."""
+    if not (np.isfinite(alpha) and alpha >= 0):
+        raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
+    return float(alpha)
 
 
 def checked_gates(gates: NDArray, p: int) -> NDArray:
@@ -181,104 +281,3 @@ def checked_gates(gates: NDArray, p: int) -> NDArray:
     if (counts > 1).any():
         raise ValueError(f"gates must differ in direction; number {first[counts > 1][0]} is there more than once.")
     return gates
-
-
-class _Look(NamedTuple):
-    """What a visit to the rows tells: −½ times the gradient of the squared error, and what follows from it."""
-
-    gradient: NDArray
-    b0: NDArray
-    objective: float
-    bound: float
-    residual: float
-    largest: float  # dual norm of the gradient
-
-
-@dataclass(frozen=True, eq=False)
-class _Program:
-    rows: ArrayRows
-    gates: NDArray
-    alpha: float
-    norm: Norm
-
-    @cached_property
-    def pattern(self) -> Pattern:
-        return self.rows.pattern(self.gates)
-
-    @cached_property
-    def Y(self) -> NDArray:
-        return self.rows.Y.astype(np.float64, copy=False)
-
-    @cached_property
-    def y_sum(self) -> NDArray:
-        w = self.rows.w
-        return (self.Y if w is None else self.Y * w[:, None]).sum(axis=0)
-
-    @cached_property
-    def sums(self) -> NDArray:
-        """Σ_i w_i 1[x̃_iᵀg_j > 0] x̃_i, (P, p)."""
-        rows = self.rows
-        return through(rows.X, self.pattern, rows.w, None, np.ones((rows.n_rows, 1)), 0.0)[:, 0]
-
-    def look(self, V: NDArray) -> _Look:
-        """Visit the rows."""
-        rows, n, alpha = self.rows, self.rows.n, self.alpha
-        b0 = (self.y_sum - np.einsum("jp,jpc->c", self.sums, V)) / (n * (1 + alpha))
-        R = b0 - self.Y
-        gradient = -through(rows.X, self.pattern, rows.w, np.ascontiguousarray(V.transpose(0, 2, 1)), R, 0.0) / n
-        gradient = np.ascontiguousarray(gradient.transpose(0, 2, 1))
-        WR = R if rows.w is None else R * rows.w[:, None]
-        sse, with_y, mean = float(np.vdot(WR, R)), float(np.vdot(WR, self.Y)), WR.sum(axis=0) / n
-        groups, slopes = self._groups(V), self._groups(gradient)
-        objective = sse / n + 2 * alpha * float(nuclear_norms(groups).sum()) + alpha * float(b0 @ b0)
-        largest = float(spectral_norms(slopes).max())
-        bound = 0.0
-        if alpha > 0:
-            # From (f − y)² >= 2z(f − y) − z² with z = θ(f − y): feasible where θ·largest <= alpha.
-            square = sse / n + float(mean @ mean) / alpha
-            theta = max(-with_y / n / square, 0.0) if square > 0 else 0.0
-            theta = min(theta, alpha / largest) if largest > 0 else theta
-            bound = max(-2 * theta * with_y / n - theta**2 * square, 0.0)
-        residual = float(residuals(groups, slopes, alpha).max())
-        return _Look(gradient, b0, objective, bound, residual, largest)
-
-    def improved(self, V: NDArray, look: _Look, tol: float) -> NDArray:
-        """Return the solution for the gates in use and those that are missed most."""
-        slopes = self._groups(look.gradient)
-        missed = np.maximum(spectral_norms(slopes) - self.alpha, 0.0).reshape(len(V), -1).max(axis=1)
-        used = np.flatnonzero(np.any(V, axis=(1, 2)))
-        missed[used] = 0.0
-        worst = np.argsort(-missed, kind="stable")[: max(_FEWEST_ADDED, len(used))]
-        working = np.union1d(used, worst[missed[worst] > 0])
-        after = np.zeros_like(V)
-        after[working] = self._solved(working, V[working], tol)
-        return after
-
-    def without_penalty(self) -> NDArray:
-        """Return the weights of least norm that minimise the squared error."""
-        H, C = self._sums_of(np.arange(self.gates.shape[1]))
-        return GroupProblem(H, C, 0.0).least_squares()
-
-    def _solved(self, working: NDArray, V: NDArray, tol: float) -> NDArray:
-        H, C = self._sums_of(working)
-        if self.norm == "nuclear" or V.shape[2] == 1:
-            return GroupProblem(H, C, self.alpha).solved(V, tol)
-        columns = [
-            GroupProblem(H, C[:, :, k : k + 1], self.alpha).solved(V[:, :, k : k + 1], tol) for k in range(V.shape[2])
-        ]
-        return np.concatenate(columns, axis=2)
-
-    def _sums_of(self, working: NDArray) -> tuple[NDArray, NDArray]:
-        """Return H and C of :class:`GroupProblem` with the output bias solved out."""
-        sums = self.rows.statistics(self.gates[:, working])
-        m, p = sums.s.shape
-        s, n, shrink = sums.s.reshape(m * p), sums.n, 1 / (sums.n * (1 + self.alpha))
-        H = (sums.U.reshape(m * p, m * p) - shrink * np.outer(s, s)) / n
-        C = (sums.V - shrink * sums.s[:, :, None] * sums.y_sum) / n
-        return H, C
-
-    def _groups(self, V: NDArray) -> NDArray:
-        """Return the groups whose norms are added up, each as a matrix."""
-        if self.norm == "nuclear" or V.shape[2] == 1:
-            return V
-        return V.transpose(0, 2, 1).reshape(-1, V.shape[1], 1)
