@@ -34,7 +34,7 @@ def test_curves_are_of_the_lowest_loss_so_far():
 
 def test_all_curves_are_of_the_one_loss(rows):
     """That of the rows' own sums, for descents; the convex program's is that of its network."""
-    curve, network = race.descent_curve(rows, 4, 0.01, Recipe("adam", 0.05, 20, 40, None), 1, np.inf)
+    curve, network = race.descent_curve(rows, 4, 0.01, Recipe("adam", 0.05, 20, 40, None), 1)
     output = rows.output_statistics(network.A, 0.0)
     assert curve.final == pytest.approx(output.loss(network.A, network.B, network.b0, 0.01), rel=1e-12)
     assert np.all(np.diff(curve.losses) <= 0)
@@ -74,7 +74,7 @@ def test_rows_of_a_table_are_standardised_and_drawn():
 
 def test_the_study_at_small_sizes_and_without_files(monkeypatch):
     monkeypatch.delenv("ANMIN_DATA", raising=False)
-    tiny = Size(1, 100, 0.1, 1, {"sgd": (0.01, 0.1), "adam": (0.001, 0.01)}, 0, 2, 3, 5, (40, 6))
+    tiny = Size(1, 100, 60, 0.1, 1, {"sgd": (0.01, 0.1), "adam": (0.001, 0.01)}, 0, 2, 3, 5, (40, 6))
     monkeypatch.setattr(study_convex_race, "QUICK", tiny)
     study = study_convex_race.run(quick=True)
     assert "ANMIN_DATA names no folder" in study.summary

@@ -64,7 +64,6 @@ def train(
     seed: int,
     *,
     alpha: float = 0.0,
-    max_time: float | None = None,
     keep_path: bool = False,
     device: str = "cpu",
 ) -> Trained:
@@ -83,8 +82,6 @@ def train(
         For PyTorch's start and for the order of the rows.
     alpha : float >= 0, default 0
         Penalty of all weights, by the weight decay 2·alpha/c of the optimiser; not for L-BFGS, which has none.
-    max_time : float, optional
-        Seconds after which no further epoch begins.
     keep_path : bool, default False
         Keep the network after every epoch.
     device : str, default "cpu"
@@ -146,8 +143,6 @@ def train(
                 best, best_epoch = network(), epoch
             elif (error := training_error()) < best_error:
                 best, best_epoch, best_error = network(), epoch, error
-            if max_time is not None and time.perf_counter() - started >= max_time:
-                break
         seconds = time.perf_counter() - started
     return Trained(best, seconds, epoch, best_epoch, path)
 

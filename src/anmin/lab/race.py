@@ -22,7 +22,7 @@ from anmin.solvers.convex import solve_convex
 from anmin.solvers.gated import solve_gated
 
 _POINTS = 60  # of a descent, at most
-_TOLS = (1e-1, 1e-2, 1e-3)  # of a convex program, each from the beginning
+_TOLS = (1e-1, 1e-3)  # of a convex program, each from the beginning
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +67,13 @@ def loss_of(network: ReLUNetwork, rows: ArrayRows, alpha: float) -> float:
 
 
 def descent_curve(
-    rows: ArrayRows, n_neurons: int, alpha: float, recipe: Recipe, seed: int, max_time: float
+    rows: ArrayRows, n_neurons: int, alpha: float, recipe: Recipe, seed: int
 ) -> tuple[Curve, ReLUNetwork]:
-    """Return the curve of a descent by PyTorch of so many seconds, and the network of lowest loss on it.
+    """Return the curve of a descent by PyTorch, and the network of lowest loss on it.
 
     Its losses are computed afterwards and take no time.
     """
-    path = train(rows.X, rows.Y, n_neurons, recipe, seed, alpha=alpha, max_time=max_time, keep_path=True).path
+    path = train(rows.X, rows.Y, n_neurons, recipe, seed, alpha=alpha, keep_path=True).path
     # As many points in each part of a logarithmic axis.
     chosen = np.unique(np.geomspace(1, len(path), min(len(path), _POINTS)).round().astype(int)) - 1
     points = [path[k] for k in chosen]
@@ -145,7 +145,7 @@ def prepare() -> None:
     gated_curve(rows, gates, 1e-2)
     for solver in ("auto", "anmin"):
         solver_curve(rows, 3, 1e-2, solver, 0, 0.5)
-    descent_curve(rows, 3, 1e-2, Recipe("adam", 0.01, 2, 32, None), 0, 1.0)
+    descent_curve(rows, 3, 1e-2, Recipe("adam", 0.01, 2, 32, None), 0)
 
 
 def _by_tolerance(solve: Callable[[float], tuple[float, int]], tols: Sequence[float]) -> Curve:

@@ -15,16 +15,16 @@ STUDIES: dict[str, tuple[str, str]] = {
     # The landscape of small networks.
     "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
     "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
-    # Convex programs and relaxations against descent.
-    "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
-    "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
-    "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
-    "digits_convex": ("study_digits", "Digits and pictures by a convex program, Adam, SGD and Adagrad"),
     "initial_scale": (
         "study_initial_scale",
         "Large and tiny initial weights: neurons that stay, and neurons that gather",
     ),
     "patterns": ("study_patterns", "Activation patterns: which there are, how many, and neurons that share one"),
+    # Convex programs and relaxations against descent.
+    "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
+    "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
+    "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
+    "digits_convex": ("study_digits", "Digits and pictures by a convex program, Adam, SGD and Adagrad"),
 }
 
 

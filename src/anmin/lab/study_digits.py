@@ -49,7 +49,7 @@ class Size(NamedTuple):
     n_train: int
 
 
-FULL, QUICK = Size(5, 30, 40, 60, 5000), Size(2, 12, 24, 15, 0)
+FULL, QUICK = Size(5, 20, 40, 40, 4000), Size(2, 12, 24, 15, 0)
 
 
 @dataclass(frozen=True, eq=False)
