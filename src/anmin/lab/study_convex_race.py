@@ -180,7 +180,8 @@ def _losses(results: Sequence[Raced]) -> Table:
         "Lowest training loss, median and range of seeds",
         ("table", "rows", *methods),
         rows,
-        "The convex programs end by themselves, that of the patterns of Adam begins where Adam ends. The loss of the gated program is that of gated networks.",
+        "The convex programs end by themselves, that of the patterns of Adam begins where Adam ends. The loss of the "
+        "gated program is that of gated networks.",
     )
 
 
