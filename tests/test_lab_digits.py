@@ -77,6 +77,14 @@ def test_the_best_rate_is_one_that_does_not_stand_still(monkeypatch):
     assert best_rate(digits(0, 10), 8, "sgd", 5, 0) == 1.0
 
 
+def test_seeds_have_to_agree_for_a_verdict():
+    verdict = study_digits._said_by_seeds
+    assert verdict([5, 4], 5) is True
+    assert verdict([5, 1], 5) is False
+    assert verdict([5, 3], 5) is None
+    assert verdict([1, 1], 1) is True
+
+
 def test_the_study_at_small_sizes(monkeypatch):
     monkeypatch.setattr(study_digits, "QUICK", Size(1, 6, 12, 8, 0))
     study = study_digits.run(quick=True)
