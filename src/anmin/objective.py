@@ -52,3 +52,15 @@ def alpha_from_sum(lambda_: float, n: float) -> float:
 def sum_from_alpha(alpha: float, n: float) -> float:
     """Return the λ of the unnormalised loss that equals ``alpha``: λ = alpha · n (see :func:`alpha_from_sum`)."""
     return alpha * n
+
+
+def alpha_from_scnn(lambda_: float, n_outputs: int = 1, column_length: float = 1.0) -> float:
+    """Convert a penalty of scnn, (1/(2·n·c)) Σ_i ‖f(x_i) − y_i‖² + λ Σ_j ‖w_j‖ over the weights of all outputs.
+
+    Times 2c that is the loss of the convex programs here, (1/n) Σ_i ‖f(x_i) − y_i‖² + 2·alpha Σ_j ‖v_j‖, without an
+    output bias: alpha = c·λ. scnn makes the columns of the rows, that of ones among them, of length one unless told
+    otherwise; where all have the length ``column_length`` before, √n when they are standardised, its weights are
+    w_j = column_length·v_j, and alpha = c·λ·column_length. Half the gradient of the loss here, by v_j, is then
+    c·column_length times the gradient of its loss.
+    """
+    return n_outputs * lambda_ * column_length
