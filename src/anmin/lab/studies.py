@@ -11,6 +11,7 @@ from anmin.lab.study import Study
 STUDIES: dict[str, tuple[str, str]] = {
     "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
     "sudoku": ("study_sudoku", "SATNet learns sudoku"),
+    "matching": ("study_matching", "Assignment as a layer, and shapes that are followed with it"),
     "parity": ("study_parity", "Parity through a chain of SATNets"),
     # The landscape of small networks.
     "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
