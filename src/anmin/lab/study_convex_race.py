@@ -233,11 +233,14 @@ def _draw(figure: Figure, results: Sequence[Raced], shape: tuple[int, int]) -> N
                 # A level once reached stays.
                 label = method if k == 0 else None
                 ax.plot([*seconds, last], [*losses, losses[-1]], color=_COLOURS[method], label=label, **style)
+                if method == AFTER:  # which has but the right edge
+                    ax.plot(seconds[-1], losses[-1], "o", color=_COLOURS[method], markersize=4)
         ax.set(xscale="log", yscale="log", title=f"{result.name}, {result.shape[0]:,} × {result.shape[1]}")
-        lowest = 0.8 * min(result.final(method) for method in result.curves)
-        ax.set(xlim=(_EARLIEST, last), ylim=(lowest, 1.1))
-        plain_log_ticks(ax.xaxis, _EARLIEST, last)
-        plain_log_ticks(ax.yaxis, lowest, 1.1)
+        finals = [result.final(method) for method in result.curves]
+        lowest, highest = 0.8 * min(finals), min(1.1, 4 * max(finals))
+        ax.set(xlim=(_EARLIEST, 1.1 * last), ylim=(lowest, highest))
+        plain_log_ticks(ax.xaxis, _EARLIEST, 1e3)  # powers of ten alone: the panels are narrow
+        plain_log_ticks(ax.yaxis, lowest, highest)
     for ax in flat[len(results) :]:
         ax.set_visible(False)
     for row in axes:
