@@ -19,6 +19,7 @@ from anmin.lab.methods import METHOD_NAMES, AnminMethod, Fit, paper_methods, pap
 from anmin.lab.protocol import STUDIES, Split
 from anmin.lab.results import Run, RunFile, complete
 from anmin.network import ReLUNetwork
+from anmin.rows import ArrayRows
 
 
 def needs_torch() -> None:
@@ -89,16 +90,46 @@ def test_real_data_have_the_sizes_of_the_paper(name: str, shared_data: Path, mon
 # The methods
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "lbfgs"])
 def test_baselines_lower_the_error_and_repeat(small: Split, optimizer: str) -> None:
     needs_torch()
-    rate = {"sgd": 0.05, "adam": 0.03, "lbfgs": 0.01}[optimizer]
+    rate = {"sgd": 0.05, "adam": 0.03, "adagrad": 0.1, "lbfgs": 0.01}[optimizer]
     recipe = Recipe(optimizer, rate, 5, 64, 3, keep_best=optimizer == "lbfgs")
     one, two = (train(small.X_train, small.y_train, 8, recipe, 3, keep_path=True) for _ in range(2))
     start, end = (protocol.errors(network, small)[0] for network in (one.path[0][1], one.network))
     assert end < 0.7 * start
     np.testing.assert_array_equal(one.network.A, two.network.A)
     assert len(one.path) == recipe.epochs + 1
+
+
+def test_a_penalty_is_that_of_the_loss(small: Split) -> None:
+    """A step of gradient descent on all rows, from the start, against finite differences of the loss over c."""
+    needs_torch()
+    rows, alpha, rate = ArrayRows(small.X_train, small.y_train), 0.3, 0.1
+    start, after = (
+        train(small.X_train, small.y_train, 4, Recipe("sgd", r, 1, 400, None), 2, alpha=alpha).network
+        for r in (0.0, rate)
+    )
+
+    def loss(network: ReLUNetwork) -> float:
+        output = rows.output_statistics(network.A, 0.0)
+        return output.loss(network.A, network.B, network.b0, alpha)
+
+    for name in ("A", "B", "b0"):
+        weights = getattr(start, name)
+        for place in np.ndindex(weights.shape):
+            change = np.zeros_like(weights)
+            change[place] = 1e-5
+            values = [loss(replace(start, **{name: weights + sign * change})) for sign in (1, -1)]
+            slope = (values[0] - values[1]) / 2e-5
+            moved = weights[place] - getattr(after, name)[place]
+            assert moved == pytest.approx(rate * slope / small.y_train.shape[1], rel=2e-3, abs=1e-5)
+
+
+def test_a_penalty_is_refused_where_there_is_no_decay(small: Split) -> None:
+    for recipe in (Recipe("lbfgs", 0.01, 1, 64, None), Recipe("adam", 0.01, 1, 64, None, keep_best=True)):
+        with pytest.raises(ValueError, match=r"alpha must be 0 for L-BFGS .* got 0\.1"):
+            train(small.X_train, small.y_train, 4, recipe, 0, alpha=0.1)
 
 
 def test_a_diverging_baseline_ends_with_finite_weights(small: Split) -> None:

@@ -22,7 +22,7 @@ class Recipe:
 
     Attributes
     ----------
-    optimizer : "sgd", "adam" or "lbfgs"
+    optimizer : "sgd", "adam", "adagrad" or "lbfgs"
     rate : float
         Learning rate.
     epochs : int
@@ -36,7 +36,7 @@ class Recipe:
         Whether the network of least training error, the start included, is reported instead of the last.
     """
 
-    optimizer: Literal["sgd", "adam", "lbfgs"]
+    optimizer: Literal["sgd", "adam", "adagrad", "lbfgs"]
     rate: float
     epochs: int
     batch: int
@@ -63,10 +63,13 @@ def train(
     recipe: Recipe,
     seed: int,
     *,
+    alpha: float = 0.0,
     keep_path: bool = False,
     device: str = "cpu",
 ) -> Trained:
     """Descend on the mean squared error of Linear (no bias, the constant is an input) – ReLU – Linear, in float32.
+
+    With ``alpha`` it is the loss of :mod:`anmin.objective`, divided by the number of outputs c.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ def train(
     recipe : Recipe
     seed : int
         For PyTorch's start and for the order of the rows.
+    alpha : float >= 0, default 0
+        Penalty of all weights, by the weight decay 2·alpha/c of the optimiser; not for L-BFGS, which has none.
     keep_path : bool, default False
         Keep the network after every epoch.
     device : str, default "cpu"
@@ -91,7 +96,11 @@ def train(
     ------
     ImportError
         If PyTorch is not there; the message names the extra that brings it.
+    ValueError
+        If there is a penalty, and the optimiser is L-BFGS or the recipe keeps the network of least error.
     """
+    if alpha and (recipe.optimizer == "lbfgs" or recipe.keep_best):
+        raise ValueError(f"alpha must be 0 for L-BFGS and for recipes that keep the best network; got {alpha!r}.")
     torch = import_torch()
     rows = len(X)
     inputs = torch.as_tensor(np.column_stack([np.ones(rows), X]), dtype=torch.float32, device=device)
@@ -104,7 +113,7 @@ def train(
         activation = torch.nn.LeakyReLU(recipe.negative_slope) if recipe.negative_slope else torch.nn.ReLU()
         output = torch.nn.Linear(n_neurons, targets.shape[1])
         model = torch.nn.Sequential(hidden, activation, output).to(device)
-        optimizer = _optimizer(torch, recipe, model.parameters())
+        optimizer = _optimizer(torch, recipe, model.parameters(), 2 * alpha / targets.shape[1])
         step = _step(torch, recipe, model, optimizer)
 
         def network() -> ReLUNetwork:
@@ -152,12 +161,12 @@ def import_torch() -> ModuleType:
     return torch
 
 
-def _optimizer(torch: ModuleType, recipe: Recipe, parameters: Iterator) -> Any:
+def _optimizer(torch: ModuleType, recipe: Recipe, parameters: Iterator, decay: float) -> Any:
     if recipe.optimizer == "lbfgs":
         return torch.optim.LBFGS(parameters, lr=recipe.rate, max_iter=20)
-    kind = torch.optim.SGD if recipe.optimizer == "sgd" else torch.optim.Adam
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[recipe.optimizer]
     # The fused update is the same arithmetic in one call for all weights: half the time on networks of this size.
-    return kind(parameters, lr=recipe.rate, fused=True)
+    return kind(parameters, lr=recipe.rate, weight_decay=decay, fused=True)
 
 
 def _step(torch: ModuleType, recipe: Recipe, model: Any, optimizer: Any) -> Callable[[Any, Any], None]:

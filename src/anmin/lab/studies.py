@@ -24,6 +24,11 @@ STUDIES: dict[str, tuple[str, str]] = {
     "momentum": ("study_momentum", "Momentum methods on Iris"),
     "second_order": ("study_second_order", "Second-order methods and their rates"),
     "seismogram": ("study_seismogram", "SQGN and Adam on a seismogram inversion"),
+    # Convex programs and relaxations against descent.
+    "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
+    "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
+    "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
+    "digits_convex": ("study_digits", "Digits and pictures by a convex program, Adam, SGD and Adagrad"),
 }
 
 

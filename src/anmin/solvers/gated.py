@@ -118,6 +118,10 @@ def solve_gated(
     takes longer than forming the sums of squares, from these and with Newton's method
     (:class:`anmin.solvers.group_problem.GroupProblem`).
 
+    One output, or the norm "outputs", may have inputs of any scale. The nuclear norm of several outputs takes a unit of
+    every input for equally far in all that is done, so inputs should be of about one size, as they are when
+    standardised: from a factor of some thousand between sizes on the rounds may run out, which the status says.
+
     Parameters
     ----------
     rows : ArrayRows
@@ -238,8 +242,8 @@ def _solution(program: GatedProgram, tol: float, max_rounds: int, start: NDArray
     if alpha == 0 or program.norm == "ridge":
         V = program.smooth(tol * largest)
         look = program.look(V)
-        # Rounding may keep it from there, and no step that would help is left.
-        converged = True
+        # Solved exactly but for rounding; conjugate gradients may take more steps than they are given.
+        converged = program.exactly_smooth or look.residual <= 10 * tol * largest
     else:
         # Down to the penalty asked for by way of larger ones, whose solutions are near each other and have fewer gates.
         level, gradient = alpha if start is not None else max(alpha, _FALL * largest), C

@@ -107,11 +107,16 @@ class GatedProgram:
         problem = GroupProblem(H, by_rows.C, self.alpha, self.matrices, by_rows if quicker else None)
         return problem.solved(found.V, tol, found.curvature).V
 
+    @property
+    def exactly_smooth(self) -> bool:
+        """Whether :meth:`smooth` solves a system that is formed."""
+        return self.design.gates.size <= MOST_FORMED
+
     def smooth(self, tol: float) -> NDArray:
         """Return the solution of the ridge penalty, or of none, where it is that of least norm."""
         P, p = self.design.gates.shape[::-1]
         everything = np.arange(P)
-        if P * p > MOST_FORMED:
+        if not self.exactly_smooth:
             return self._by_conjugate_gradients(RowQuadratic(self.design, everything, self.alpha), tol)
         H = self.design.formed(everything, self.alpha)
         H[np.diag_indices_from(H)] += self.alpha

@@ -16,7 +16,7 @@ from anmin.solvers.systems import solve_semidefinite
 _NEWTON_STEPS = 12
 _GAIN = 1e-12
 _ONE_THREAD = 1500  # order of systems up to which threads would wait for each other
-_FEWEST_STEPS, _MOST_STEPS = 40, 60_000
+_FEWEST_STEPS, _MOST_STEPS = 40, 20_000
 _EPS = float(np.finfo(np.float64).eps)
 
 
