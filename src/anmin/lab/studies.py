@@ -8,7 +8,10 @@ from importlib import import_module
 from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
-STUDIES: dict[str, tuple[str, str]] = {}
+STUDIES: dict[str, tuple[str, str]] = {
+    # Theory of shallow networks
+    "altmin": ("study_altmin", "Alternating minimisation: recovery of planted networks and its basin"),
+}
 
 
 def run_study(name: str, quick: bool = False, seed: int = 0) -> Study:
