@@ -11,6 +11,7 @@ from anmin.lab.study import Study
 STUDIES: dict[str, tuple[str, str]] = {
     # Theory of shallow networks
     "altmin": ("study_altmin", "Alternating minimisation: recovery of planted networks and its basin"),
+    "quadratic": ("study_quadratic", "Quadratic activations: networks found as matrices of low rank"),
 }
 
 
