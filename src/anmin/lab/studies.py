@@ -12,6 +12,7 @@ STUDIES: dict[str, tuple[str, str]] = {
     # Theory of shallow networks
     "altmin": ("study_altmin", "Alternating minimisation: recovery of planted networks and its basin"),
     "quadratic": ("study_quadratic", "Quadratic activations: networks found as matrices of low rank"),
+    "tensor": ("study_tensor", "Tensor initialisation of planted networks, and what descends from it"),
 }
 
 

@@ -60,8 +60,10 @@ def run(quick: bool = False, seed: int = 0) -> Study:
     return Study(
         NAME,
         STUDIES[NAME][1],
-        f"y = Σ relu(w_qᵀ x) over d = k = {d} neurons, rows x ~ N(0, I), W* = I + γ N/‖N‖₂, no noise; recovered means "
-        f"‖W − W*‖/‖W*‖ < {_RECOVERED:g} after at most 60 iterations, {n_seeds} seeds. The curves have d = k = {large} "
+        f"y = Σ relu(w_qᵀ x) over d = k = {d} neurons, rows x ~ N(0, I), W* = I + γ N/‖N‖₂, no noise; recovered "
+        "means "
+        f"‖W − W*‖/‖W*‖ < {_RECOVERED:g} after at most 60 iterations, {n_seeds} seeds. The curves have d = k = "
+        f"{large} "
         "and 10, as the source has d = 20.",
         [
             *_convergence_claims(curves, large),
@@ -203,7 +205,8 @@ def _convergence_claims(curves: dict[tuple[int, float], list[list[float]]], larg
         Claim.judged(
             "It converges linearly.",
             "Jagatap & Hegde, Theorem 1",
-            f"d = 10, γ = 0.5: an iteration multiplies the distance by {first:.2g} at first and by {third:.2g} at the "
+            f"d = 10, γ = 0.5: an iteration multiplies the distance by {first:.2g} at first and by {third:.2g} at "
+            "the "
             f"third (medians of {len(quotients)} seeds): at least linearly, and faster the nearer it is.",
             bool(third <= first < 1.0),
         ),

@@ -70,12 +70,14 @@ def run(quick: bool = False, seed: int = 0) -> Study:
         NAME,
         STUDIES[NAME][1],
         f"y = xᵀ L* x with L* = Σ a_j w_j w_jᵀ, a = (1, −1), p = {p} inputs, r = {_RANK} neurons, x ~ N(0, I), "
-        f"m = 40·p·r = {40 * p * _RANK:,} rows used in every step, {len(seeds)} seeds. The error is ‖L − L*‖_F/‖L*‖_F.",
+        f"m = 40·p·r = {40 * p * _RANK:,} rows used in every step, {len(seeds)} seeds. The error is ‖L − "
+        "L*‖_F/‖L*‖_F.",
         [
             Claim.judged(
                 "EP-ROM converges linearly to L*.",
                 f"{_SOURCE}, Algorithm 2 and its theorem",
-                f"Median error {at20[_EXACT]:.1e} after 20 iterations and {np.median(curves[_EXACT][:, -1]):.0e} after "
+                f"Median error {at20[_EXACT]:.1e} after 20 iterations and {np.median(curves[_EXACT][:, -1]):.0e} "
+                "after "
                 f"{_ITERATIONS} (worst seed {curves[_EXACT][:, -1].max():.0e}), with the same rows in all.",
                 bool(curves[_EXACT][:, -1].max() < 1e-8),
             ),
@@ -89,7 +91,8 @@ def run(quick: bool = False, seed: int = 0) -> Study:
             Claim.judged(
                 "AP-ROM, with approximate projections, converges as well.",
                 f"{_SOURCE}, Algorithm 3",
-                f"Median error after 20 iterations {at20[_HEAD_R]:.1e} with a head of rank r and {at20[_HEAD_2R]:.1e} "
+                f"Median error after 20 iterations {at20[_HEAD_R]:.1e} with a head of rank r and "
+                f"{at20[_HEAD_2R]:.1e} "
                 f"with 2r; worst after {_ITERATIONS}: {curves[_HEAD_R][:, -1].max():.0e} and "
                 f"{curves[_HEAD_2R][:, -1].max():.0e}.",
                 bool(max(curves[_HEAD_R][:, -1].max(), curves[_HEAD_2R][:, -1].max()) < 1e-8),
@@ -127,7 +130,8 @@ def run(quick: bool = False, seed: int = 0) -> Study:
             Claim.judged(
                 "The network is read back from the matrix.",
                 f"{_SOURCE}, Section 2",
-                f"Its predictions on new rows differ by at most {recovered.max():.0e} of the standard deviation of y; "
+                f"Its predictions on new rows differ by at most {recovered.max():.0e} of the standard deviation of "
+                "y; "
                 "the neurons themselves are known up to rotations among equal signs.",
                 bool(recovered.max() < 1e-8),
             ),
