@@ -13,6 +13,11 @@ STUDIES: dict[str, tuple[str, str]] = {
     "altmin": ("study_altmin", "Alternating minimisation: recovery of planted networks and its basin"),
     "quadratic": ("study_quadratic", "Quadratic activations: networks found as matrices of low rank"),
     "tensor": ("study_tensor", "Tensor initialisation of planted networks, and what descends from it"),
+    "population": ("study_population", "Expected losses in closed form, and the first weights of a network"),
+    "residual_one_layer": (
+        "study_residual_one_layer",
+        "A residual network of one layer and the two phases of its descent",
+    ),
 }
 
 

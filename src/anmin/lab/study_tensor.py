@@ -129,7 +129,7 @@ def run(quick: bool = False, seed: int = 0) -> Study:
 
 
 def descent(planted: Planted, rng: np.random.Generator, seed: int, start: str) -> list[float]:
-    """Return the distance from W* before and after each of 300 steps of gradient descent on 2,000 of the rows, from the best of these starts.
+    """Return the distance from W* before and after each of 300 steps of gradient descent on 2,000 of the rows.
 
     Parameters
     ----------
