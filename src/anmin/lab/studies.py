@@ -18,6 +18,7 @@ STUDIES: dict[str, tuple[str, str]] = {
         "study_residual_one_layer",
         "A residual network of one layer and the two phases of its descent",
     ),
+    "one_relu": ("study_one_relu", "One ReLU by projected gradient descent, from fewer rows than inputs"),
 }
 
 
