@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from anmin.lab.arguments import checked_array, checked_count, checked_level, checked_positive
 
+_DIVERGED = 1e100  # size of an entry at which an iterate stays where it is, before numbers overflow
+
 
 def project_on_l1_ball(w: ArrayLike, radius: float) -> NDArray:
     """Return the nearest vector to w (d,) with ‖·‖₁ at most ``radius``: soft thresholding (Duchi et al.).
@@ -87,6 +89,8 @@ def _iterates(X: NDArray, y: NDArray, project: Callable[[NDArray], NDArray], rat
     w = np.zeros(X.shape[1])
     while True:
         yield w
+        if np.abs(w).max() > _DIVERGED:
+            continue
         z = X @ w
         gradient = X.T @ ((np.maximum(z, 0) - y) * (1 + np.sign(z))) / len(X)
         w = project(w - rate * gradient)
