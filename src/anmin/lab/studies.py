@@ -19,6 +19,8 @@ STUDIES: dict[str, tuple[str, str]] = {
         "A residual network of one layer and the two phases of its descent",
     ),
     "one_relu": ("study_one_relu", "One ReLU by projected gradient descent, from fewer rows than inputs"),
+    "filters": ("study_filters", "One convolutional filter: what makes it easy to learn"),
+    "planted": ("study_planted", "Planted networks: which solver finds them, and in what time"),
 }
 
 

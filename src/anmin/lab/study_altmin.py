@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -148,9 +147,7 @@ def distances(planted: Planted, start: str, n_iter: int, seed: int = 0) -> list[
 
     problem = Problem(ArrayRows(planted.X, planted.y), planted.W.shape[1], 0.0)
     solver = AltMin(start="identity" if start == "identity" else "random")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where the number of iterations ends it, that is seen in the distances
-        solve(problem, solver, max_iter=n_iter, tol=0.0, callbacks=[note], rng=np.random.default_rng(seed))
+    solve(problem, solver, max_iter=n_iter, tol=0.0, callbacks=[note], rng=np.random.default_rng(seed))
     return found + [found[-1]] * (n_iter + 1 - len(found))
 
 

@@ -32,10 +32,10 @@ def run(quick: bool = False, seed: int = 0) -> Study:
     Parameters
     ----------
     quick : bool, default False
-        Three seeds and fewer rows for the Monte-Carlo gradient.
+        Two seeds and fewer rows for the Monte-Carlo gradient.
     seed : int, default 0
     """
-    seeds = range(seed, seed + (3 if quick else 10))
+    seeds = range(seed, seed + (2 if quick else 10))
     n_rows = 200_000 if quick else 4_000_000
     runs = [population_descent(*_pair(s, _NORM), _RATE, _REPORTED[-1]) for s in seeds]
     potentials = np.array([[abs(g) for g in run[0]] for run in runs])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -190,9 +189,7 @@ def _solved(planted: Planted, rng: np.random.Generator, seed: int, start: str) -
     """Return the distance at which VarPro ends on 2,000 of the rows, and its iterations."""
     W, v = _start(planted, rng, seed, start)
     problem = Problem(ArrayRows(planted.X[:_ROWS], planted.y[:_ROWS]), W.shape[1], 0.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a loss of zero cannot fall
-        solution = solve(problem, VarPro(), start=as_network(W, v), max_iter=300, tol=1e-12)
+    solution = solve(problem, VarPro(), start=as_network(W, v), max_iter=300, tol=1e-12)
     network = solution.network
     # relu is homogeneous: the norm may stand in either layer.
     return _signed_distance(network.A[1:] * network.B[:, 0], planted), solution.n_iter
