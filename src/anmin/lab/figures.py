@@ -28,6 +28,8 @@ _COLOURS = {
     "ANMIN": "#D55E00",
     "ANMIN-L": "#E69F00",
 }
+#: The same palette for curves of no fixed method, in the order in which they are told apart best.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444", "#999999")
 #: Of all figures here, for ``matplotlib.rc_context``.
 STYLE: dict[Any, Any] = {
     "font.size": 10,

@@ -29,6 +29,18 @@ STUDIES: dict[str, tuple[str, str]] = {
     "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
     "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
     "digits_convex": ("study_digits", "Digits and pictures by a convex program, Adam, SGD and Adagrad"),
+    # Theory of shallow networks
+    "altmin": ("study_altmin", "Alternating minimisation: recovery of planted networks and its basin"),
+    "quadratic": ("study_quadratic", "Quadratic activations: networks found as matrices of low rank"),
+    "tensor": ("study_tensor", "Tensor initialisation of planted networks, and what descends from it"),
+    "population": ("study_population", "Expected losses in closed form, and the first weights of a network"),
+    "residual_one_layer": (
+        "study_residual_one_layer",
+        "A residual network of one layer and the two phases of its descent",
+    ),
+    "one_relu": ("study_one_relu", "One ReLU by projected gradient descent, from fewer rows than inputs"),
+    "filters": ("study_filters", "One convolutional filter: what makes it easy to learn"),
+    "planted": ("study_planted", "Planted networks: which solver finds them, and in what time"),
 }
 
 
