@@ -21,6 +21,7 @@ from anmin.solvers.convex import ConvexSolution, solve_convex
 from anmin.solvers.convex_program import ConvexProgram
 from anmin.solvers.decomposition import split
 from anmin.solvers.gated import solve_gated
+from anmin.solvers.interior_point import InteriorPoint
 
 
 def drawn(
@@ -68,6 +69,49 @@ def test_it_is_as_good_as_an_interior_point_method_and_is_a_network_of_that_loss
     assert found.bound <= min(found.objective, reference.objective) * (1 + 1e-12)
     assert found.objective - found.bound <= 1e-5 * found.objective
     assert loss_of(found.network(), rows, alpha) == pytest.approx(found.objective, rel=1e-10)
+
+
+def test_small_penalties_take_the_interior_point_method_and_end_at_the_solution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("clarabel")
+    rows, gates = drawn(11, n=60, gates=12)
+    used = []
+    method = InteriorPoint.solved
+    monkeypatch.setattr(InteriorPoint, "solved", lambda self, *arguments: used.append(1) or method(self, *arguments))
+    for alpha in (1e-5, 1e-7):
+        found = solve_convex(rows, gates, alpha)
+        reference = solve_convex(rows, gates, alpha, method="reference")
+        assert found.status is Status.CONVERGED
+        assert found.violation < 1e-12
+        assert found.objective == pytest.approx(reference.objective, rel=1e-6)
+        assert loss_of(found.network(), rows, alpha) == pytest.approx(found.objective, rel=1e-9)
+    assert used
+
+
+def test_an_interior_point_gets_near_the_solution_alone() -> None:
+    rows, gates = drawn(12, n=40, gates=6)
+    Xt = np.column_stack([np.ones(40), rows.X])
+    on = (Xt @ gates > 0).T
+    design = (on.T[:, :, None] * Xt[:, None, :]).reshape(40, -1) / np.sqrt(40)
+    c, cones = design.T @ rows.Y[:, 0] / np.sqrt(40), Cones(Xt, on)
+    problem = ConeProblem(design, design.T @ design, c, 0.01, cones, np.arange(6))
+    exact = problem.solved(np.zeros((12, 4)), 1e-12, 4.0)
+    centres = cones.centres(np.arange(6))
+    signs = 2.0 * on - 1
+    assert (signs * (centres @ Xt.T)).min() > 0
+    normals = signs[:, :, None] * Xt
+    near = InteriorPoint(problem.H, c, 0.01, normals, np.ones((6, 40), dtype=bool)).solved(centres, 4.0)
+    for part in (near[:6], near[6:]):
+        assert np.einsum("gmp,gp->gm", normals, part).min() > 0
+    assert problem.objective(near) == pytest.approx(problem.objective(exact), rel=1e-5)
+    assert problem.objective(near) > problem.objective(exact)
+
+
+def test_a_flat_cone_has_no_centre() -> None:
+    X = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    centres = Cones(X, np.array([[False, False, True], [True, False, True]])).centres(np.arange(2))
+    np.testing.assert_allclose(centres, [[0, 0], [np.sqrt(0.5), np.sqrt(0.5)]], atol=1e-12)
 
 
 def test_with_all_patterns_no_network_is_better() -> None:

@@ -132,7 +132,10 @@ def _projected(
         index[k] = worst
         multipliers[k] = 0.0
         k += 1
-    if k == p:
+    left = 0.0
+    for a in range(p):
+        left += u[a] * u[a]
+    if k == p or left <= 100 * outside * outside:
         for a in range(p):
             u[a] = 0.0
     return k

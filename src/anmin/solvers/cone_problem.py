@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from anmin.blas import cholesky, cholesky_solve
 from anmin.solvers.cones import Cones, Projection
+from anmin.solvers.interior_point import InteriorPoint
 
-_STEPS, _NEWTON_STEPS = 100, 200
+_NEWTON_STEPS = 200  # in a proximal step
+_FEW, _MANY = 80, 1000  # in all, before and after the interior-point method
+_CUTS = 12  # times that constraints are added to that
 _FIRST, _LARGEST = 1e3, 1e10  # proximal step, in units of 1/curvature
 _MOST = 10.0
 _GROWTH = ((12, _MOST), (25, 4.0), (50, 2.0), (100, 1.0))  # of the proximal step, after so many Newton steps
@@ -29,7 +32,7 @@ class _Point(NamedTuple):
     value: float
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class ConeProblem:
     """Minimise ½‖R w − t‖² + alpha Σ_j (‖u_j‖ + ‖v_j‖) over u_j, v_j in cones K_j, with w_j = u_j − v_j.
 
@@ -57,25 +60,62 @@ class ConeProblem:
     alpha: float
     cones: Cones
     gates: NDArray
-    newton_steps: int = field(default=0, init=False)
 
     def solved(self, z: NDArray, tol: float, curvature: float) -> NDArray:
         """Return z (2m, p), first all u, then all v, from z on; ``tol`` bounds the residual of each z_g.
 
+        Newton's method gets lost far from the solution where the penalty is small: an interior-point method gets near.
+        Without a penalty that would go far away, as there are many solutions, and proximal steps find one nearby.
+        """
+        found, done = self._by_proximal_steps(z, tol, curvature, _FEW if self.alpha > 0 else _MANY)
+        if not done and self.alpha > 0:
+            near = self._from_inside(curvature)
+            start = min(near, found, key=self.objective)
+            found, _ = self._by_proximal_steps(start, tol, curvature, _MANY)
+        return found
+
+    def objective(self, z: NDArray) -> float:
+        """Return what is minimised, less a constant."""
+        Rw, m = self._through(z), len(self.gates)
+        linear = float(self.c @ (z[:m] - z[m:]).ravel())
+        return 0.5 * float(Rw @ Rw) - linear + self.alpha * float(np.linalg.norm(z, axis=1).sum())
+
+    def _from_inside(self, curvature: float) -> NDArray:
+        """Return a point near the solution, from within the cones, but for those that are flat."""
+        m, p = len(self.gates), len(self.c) // len(self.gates)
+        centres = self.cones.centres(self.gates)
+        full = np.flatnonzero(centres.any(axis=1))
+        z = np.zeros((2 * m, p))
+        if not full.size:
+            return z
+        at = (full[:, None] * p + np.arange(p)).ravel()
+        gates, both = self.gates[full], np.concatenate([full, full + m])
+        projection = self.cones.projection(np.concatenate([gates, gates]))
+        for _ in range(_CUTS):
+            before = self.cones.counts.sum()
+            method = InteriorPoint(self.H[np.ix_(at, at)], self.c[at], self.alpha, *self.cones.known(gates))
+            z[both] = projection(method.solved(centres[full], curvature), exact=True)
+            if self.cones.counts.sum() == before:
+                break
+        return z
+
+    def _by_proximal_steps(self, z: NDArray, tol: float, curvature: float, most: int) -> tuple[NDArray, bool]:
+        """Return the solution from z on, and whether it is one, after at most so many Newton steps.
+
         The proximal steps begin with lengths of about 1/``curvature``, and grow as long as Newton's method follows.
         """
         projection = self.cones.projection(np.concatenate([self.gates, self.gates]))
-        xi, step = self._through(z), _FIRST / curvature
-        for _ in range(_STEPS):
-            before = self.newton_steps
-            point, inside = self._proximal_step(projection, z, xi, step, tol)
+        xi, step, left = self._through(z), _FIRST / curvature, most
+        while left > 0:
+            point, inside, taken = self._proximal_step(projection, z, xi, step, tol, left)
+            left -= max(taken, 1)
             moved = np.linalg.norm(point.z - z, axis=1).max() / step
             z, xi = point.z, point.xi
             if moved + inside <= tol:
-                break
-            step *= self._factor(self.newton_steps - before) if moved > tol / 2 else 1 / _MOST
+                return z, True
+            step *= self._factor(taken) if moved > tol / 2 else 1 / _MOST
             step = min(step, _LARGEST / curvature)
-        return z
+        return z, False
 
     @staticmethod
     def _factor(newton_steps: int) -> float:
@@ -87,18 +127,17 @@ class ConeProblem:
         return self.R @ (z[:m] - z[m:]).ravel()
 
     def _proximal_step(
-        self, projection: Projection, z0: NDArray, xi: NDArray, step: float, tol: float
-    ) -> tuple[_Point, float]:
-        """Return the minimiser of the problem plus ‖z − z0‖²/(2·step), and how exact it is."""
+        self, projection: Projection, z0: NDArray, xi: NDArray, step: float, tol: float, most: int
+    ) -> tuple[_Point, float, int]:
+        """Return the minimiser of the problem plus ‖z − z0‖²/(2·step), how exact it is, and the Newton steps taken."""
         point, still = self._at(projection, z0, xi, xi @ self.R, step, exact=True), 0
-        for _ in range(_NEWTON_STEPS):
+        for taken in range(min(_NEWTON_STEPS, most) + 1):
             gradient = point.xi - self._through(point.z)
             slopes = gradient @ self.R
             inside = np.linalg.norm(slopes.reshape(len(self.gates), -1), axis=1).max()
             moved = np.linalg.norm(point.z - z0, axis=1).max() / step
-            if inside <= max(0.3 * tol, 0.1 * moved):
+            if inside <= max(0.3 * tol, 0.1 * moved) or taken == min(_NEWTON_STEPS, most):
                 break
-            self.newton_steps += 1
             direction = self._direction(projection, point, gradient, slopes, step)
             slope, along, share = float(gradient @ direction), direction @ self.R, 1.0
             noise, before = _ROUNDING * abs(point.value), point
@@ -112,7 +151,7 @@ class ConeProblem:
             still = still + 1 if before.value - point.value <= 10 * noise else 0
             if share < _SHORTEST or still > _STILL:
                 break
-        return point, float(inside)
+        return point, float(inside), taken
 
     def _at(
         self, projection: Projection, z0: NDArray, xi: NDArray, along: NDArray, step: float, *, exact: bool = False
@@ -133,6 +172,8 @@ class ConeProblem:
 
         m, p = len(self.gates), point.z.shape[1]
         groups = np.flatnonzero(point.z.any(axis=1))
+        if not groups.size:
+            return -gradient
         blocks, widths = groups % m, p - projection.sizes[groups]
         roots = np.empty((len(groups), p, p))
         set_roots(projection.Q, projection.sizes, groups, point.u, step * self.alpha, roots)

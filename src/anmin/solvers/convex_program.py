@@ -18,6 +18,9 @@ from anmin.solvers.cones import Cones
 _BLOCK_ENTRIES = 2**21
 _MOST_AT_ONCE = 2000  # weights of a working set, from which on gates are added as they are missed
 _INNER = 0.3  # of the tolerance asked for, for the working set alone
+_PATIENCE = 8  # rounds in which the residual is not halved, as where rounding does not let it
+_LEAST_REACH = 1e-6
+_REPEATS, _SHORT = 5, 0.1
 _ROUGHLY = 0.1  # of the residual there is: how exactly a working set is solved that is not the last
 
 
@@ -85,10 +88,12 @@ class ConvexProgram:
 
     @cached_property
     def largest(self) -> float:
-        """The smallest alpha at which all weights are zero."""
+        """The smallest alpha at which all weights are zero, or a millionth of the most that it could be, if more."""
         P, p, c = len(self.on), self.X.shape[1], self.Y.shape[1]
         gradient, *_ = self._gradient(np.zeros((P, p, c)))
-        return float(self._reaches(gradient).max(initial=0.0))
+        squares = self.Y**2 if self.w is None else self.Y**2 * self.w[:, None]
+        most = np.sqrt(self.curvature * squares.sum(axis=0).max() / self.n)
+        return max(float(self._reaches(gradient).max(initial=0.0)), _LEAST_REACH * float(most))
 
     def predictions(self, W: NDArray) -> NDArray:
         """Return Σ_j 1[i in D_j] x_iᵀW_j for W (P, p, c), without b0, (n, c)."""
@@ -129,9 +134,9 @@ class ConvexProgram:
 
     def solved(self, U: NDArray, V: NDArray, tol: float, max_rounds: int) -> tuple[NDArray, NDArray, Look, int]:
         """Return the solution from U and V on, what there is to say of it, and the number of visits to the rows."""
-        look, rounds = self.look(U, V), 1
-        tol = tol * self.largest
-        while look.residual > tol and rounds < max_rounds:
+        look = self.look(U, V)
+        best, tol, rounds, since = (U, V, look), tol * self.largest, 1, 0
+        while look.residual > tol and rounds < max_rounds and since < _PATIENCE:
             used = np.flatnonzero((U.any(axis=(1, 2))) | (V.any(axis=(1, 2))))
             room = max(len(used), _MOST_AT_ONCE // self.X.shape[1])
             worst = self.distinct[np.argsort(-look.missed[self.distinct], kind="stable")][:room]
@@ -139,14 +144,21 @@ class ConvexProgram:
             inner = _INNER * tol if len(working) >= len(self.distinct) else max(_INNER * tol, _ROUGHLY * look.residual)
             U, V = self._improved(working, U, V, inner)
             look, rounds = self.look(U, V), rounds + 1
-        return U, V, look, rounds
+            since = 0 if look.residual < best[2].residual / 2 else since + 1
+            if look.residual < best[2].residual:
+                best = U, V, look
+        return *best, rounds
 
     def inside(self, U: NDArray, V: NDArray) -> tuple[NDArray, NDArray]:
         """Return the points of the cones that are nearest to U and V."""
         P, p, c = U.shape
-        Z = np.stack([U, V]).transpose(0, 3, 1, 2)
-        found = self.cones.projection(np.tile(np.arange(P), 2 * c))(Z.reshape(-1, p), exact=True)
-        U, V = np.ascontiguousarray(found.reshape(2, c, P, p).transpose(0, 2, 3, 1))
+        gates = np.tile(np.arange(P), 2 * c)
+        Z = np.stack([U, V]).transpose(0, 3, 1, 2).reshape(-1, p)
+        for _ in range(_REPEATS):  # a point far shorter than what was projected is mostly rounding
+            before, Z = Z, self.cones.projection(gates)(Z, exact=True)
+            if (np.linalg.norm(Z, axis=1) >= _SHORT * np.linalg.norm(before, axis=1)).all():
+                break
+        U, V = np.ascontiguousarray(Z.reshape(2, c, P, p).transpose(0, 2, 3, 1))
         return U, V
 
     def _improved(self, working: NDArray, U: NDArray, V: NDArray, tol: float) -> tuple[NDArray, NDArray]:
