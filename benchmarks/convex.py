@@ -197,7 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         protocol.check_names("data set", options.datasets, DATASETS)
         options.results.mkdir(parents=True, exist_ok=True)
         stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": {}}
-        stored["machine"] = environment()
+        threads = importlib.import_module("torch").get_num_threads()
+        stored["machine"] = environment() | {"torch_threads": threads}
         for part in options.parts:
             size = int(options.gates if part == "gated" else options.neurons // 2)
             for name in options.datasets:
