@@ -12,7 +12,7 @@ are convex regularizers, 2020), with a bias; the best network of unlimited width
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,21 +21,17 @@ from numpy.typing import ArrayLike, NDArray
 from anmin.network import ReLUNetwork
 from anmin.objective import loss
 from anmin.rows.arrays import ArrayRows
+from anmin.search.growth import Grown, grown
 from anmin.search.initialisation import hyperplanes_through_rows
-from anmin.solvers.groups import GroupProblem
 from anmin.solvers.problem import Problem
 from anmin.solvers.steepest import Method, Steepest, steepest_neuron
-from anmin.solvers.systems import output_layer
-from anmin.solvers.varpro import VarPro
 from anmin.validation import is_integer, is_number
 
 #: Relative gap at which no more rounds of growth are made.
 CLOSED = 1e-8
 _STARTS = 192
 _LEAST_TOL, _MOST_TOL, _SHARE = 1e-10, 1e-3, 0.05
-_FEWEST_ADDED, _STEEPER = 16, 1 + 1e-9
-_STEPS, _STALL = 15, 1e-4
-_MOST_CHOSEN, _MASTER_TOL = 400, 1e-6  # neurons of a program whose superfluous ones are found out, and of the penalty
+_STEEPER = 1 + 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +108,7 @@ def certificate(
     sample_weight: ArrayLike | None = None,
     *,
     rounds: int = 0,
-    max_visits: float = 1e9,
+    max_visits: float = 3e8,
 ) -> Certificate:
     """Bound the loss of the best network of any width from below, and say how near a network comes to it.
 
@@ -135,7 +131,7 @@ def certificate(
     rounds : int >= 0, default 0
         Rounds of growth. Each about doubles the width as long as more neurons are of use, and costs some steps of
         variable projection at that width.
-    max_visits : float > 0, default 1e9
+    max_visits : float > 0, default 3e8
         Of rows, by the search for the steepest neuron, with two inputs or more: some 5e7 take a second on one core.
 
     Returns
@@ -155,20 +151,22 @@ def certificate(
 
 
 def certified(
-    network: ReLUNetwork, rows: ArrayRows, alpha: float, *, rounds: int = 0, max_visits: float = 1e9
+    network: ReLUNetwork, rows: ArrayRows, alpha: float, *, rounds: int = 0, max_visits: float = 3e8
 ) -> Certificate:
     """Return the certificate of a network on rows in memory, in their coordinates: see :func:`certificate`."""
     _check(network, rows, alpha, rounds, max_visits)
     problem = Problem(rows, network.n_neurons, float(alpha), network.negative_slope)
     rng = np.random.default_rng(0)
     first = look = _look(problem, network, rng, max_visits)
-    bound, estimate, best, made = first.bound, first.estimate, first, 0
+    bound, estimate, best = first.bound, first.estimate, first
+    growing, made = Grown.from_network(network), 0
     while made < rounds and best.loss - bound > CLOSED * best.loss:
-        grown = _grown(problem, look.network, look.steepest)
-        if grown is None:
+        steepest = look.steepest
+        wider = grown(problem, growing, steepest.candidates[:, steepest.slopes > _STEEPER * alpha])
+        if wider is None:
             break
-        made += 1
-        look = _look(problem, grown, rng, max_visits)
+        growing, made = wider, made + 1
+        look = _look(problem, growing.network, rng, max_visits)
         bound, estimate = max(bound, look.bound), max(estimate, look.estimate)
         best = min(best, look, key=lambda one: one.loss)
     # Rounding alone could put a bound above a loss.
@@ -264,44 +262,3 @@ class _Dual(NamedTuple):
         """Return the largest D(θr) for which θ·slope <= alpha."""
         theta = min(self.most, self.alpha / slope) if slope > 0 else self.most
         return max(-2 * theta * self.with_y - theta**2 * self.square, 0.0)
-
-
-def _grown(problem: Problem, network: ReLUNetwork, steepest: Steepest) -> ReLUNetwork | None:
-    """Return the network with the steepest neurons added, those of no use taken away and the rest solved for.
-
-    None if no neuron is steeper than the penalty.
-    """
-    new = steepest.candidates[:, steepest.slopes > _STEEPER * problem.alpha]
-    new = new[:, : max(_FEWEST_ADDED, network.n_neurons)]
-    if not new.shape[1]:
-        return None
-    A = np.hstack([network.A, new])
-    A = _chosen(problem, A)
-    working, solver = replace(problem, n_neurons=A.shape[1]), VarPro()
-    state = solver.begin(working, A)
-    for _ in range(_STEPS):
-        before, state = state.loss, solver.step(working, state)
-        if state.settled or before - state.loss <= _STALL * state.loss:
-            break
-    return state.network
-
-
-def _chosen(problem: Problem, A: NDArray) -> NDArray:
-    """Return the hidden weights (p, m) that the best output layer for these directions uses, balanced.
-
-    For fixed directions v_j of length 1 the loss is convex in b_j, with the penalty 2·alpha Σ_j ‖b_j‖, and most b_j of
-    its solution are zero.
-    """
-    rows, alpha = problem.rows, problem.alpha
-    if A.shape[1] > _MOST_CHOSEN:
-        return A
-    lengths = np.linalg.norm(A, axis=0)
-    A, lengths = A[:, lengths > 0] / lengths[lengths > 0], lengths[lengths > 0]
-    sums = rows.output_statistics(A, problem.negative_slope)
-    n, shrink = sums.n, 1 / (sums.n * (1 + alpha))
-    H = (sums.gram - shrink * np.outer(sums.sums, sums.sums)) / n
-    C = (sums.cross - shrink * np.outer(sums.sums, sums.y_sum)) / n
-    B = np.zeros((A.shape[1], 1, rows.n_outputs))
-    solved = GroupProblem(H, C[:, None, :], alpha).solved(B, _MASTER_TOL * alpha)[:, 0]
-    sizes = np.linalg.norm(solved, axis=1)
-    return A[:, sizes > 0] * np.sqrt(sizes[sizes > 0]) if sizes.any() else A

@@ -61,7 +61,7 @@ def steepest_neuron(
     starts: NDArray | None = None,
     tol: float = 1e-3,
     enough: float = 0.0,
-    max_visits: float = 1e9,
+    max_visits: float = 3e8,
 ) -> Steepest:
     """Maximise ‖(1/n) Σ_i w_i z_i σ(x̃_iᵀv)‖ over ‖v‖ <= 1, and bound it.
 
@@ -88,7 +88,8 @@ def steepest_neuron(
     enough : float
         A slope below which nothing needs to be told apart.
     max_visits : float
-        Rows that a pass of the branch and bound visits at most, counted once for each cone: some 5e7 take a second.
+        Rows that the branch and bound visits at most, counted once for each cone, with two inputs; with more as many
+        as take as long. Some 5e7 take a second.
     """
     Xt = np.column_stack([np.ones(rows.n_rows), rows.X.astype(np.float64, copy=False)])
     Z = np.ascontiguousarray(Z, dtype=np.float64)
@@ -179,13 +180,14 @@ def _divided(
     from anmin.solvers.steepest_kernels import bounded
 
     p = Xt.shape[1]
+    visits *= (3 / p) ** 2  # each takes as long as that
     R = np.ascontiguousarray(R)
     orthants = np.array([np.diag(signs) for signs in every([1.0, -1.0], repeat=p)])
     bound, level = np.inf, tol if p <= 4 else max(tol, _FIRST_TOL)
     while True:
         slope, proved, visited = bounded(Xt, R, linear, orthants, slope, level, enough, visits, vector)
-        bound = min(bound, proved)
-        if visited > visits or level <= tol or bound <= enough:
+        bound, visits = min(bound, proved), visits - visited
+        if visits <= 0 or level <= tol or bound <= enough:
             return bound, slope
         level = max(tol, _FINER * level)
 
