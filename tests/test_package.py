@@ -29,6 +29,7 @@ LAYERS = [
     {"rows"},
     {"solvers"},
     {"search"},
+    {"certificate"},
     {"influence"},
     {"selection", "streaming"},
     {"checkpoint"},

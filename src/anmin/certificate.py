@@ -4,10 +4,11 @@ Of any values z_i in R^c, from ‖f − y‖² >= 2zᵀ(f − y) − ‖z‖², 
 
     D(z) = −(2/n) Σ_i w_i z_iᵀy_i − (1/n) Σ_i w_i ‖z_i‖² − ‖m‖²/alpha,      m = (1/n) Σ_i w_i z_i,
 
-if no neuron is steeper than the penalty: ‖(1/n) Σ_i w_i z_i σ(x̃_iᵀv)‖ <= alpha for all ‖v‖ <= 1. For then neuron j adds
-2b_jᵀ(1/n) Σ_i w_i z_i σ(x̃_iᵀa_j) >= −2·alpha ‖a_j‖ ‖b_j‖ >= −alpha (‖a_j‖² + ‖b_j‖²), which its penalty makes up for, and
-2b0ᵀm + alpha ‖b0‖² >= −‖m‖²/alpha. It is the dual of the convex program over all neurons (Pilanci & Ergen, Neural networks
-are convex regularizers, 2020), with a bias; the best network of unlimited width attains it with z_i = f(x_i) − y_i.
+if no neuron is steeper than the penalty: ‖(1/n) Σ_i w_i z_i σ(x̃_iᵀv)‖ <= alpha for all ‖v‖ <= 1. For then neuron j
+adds 2b_jᵀ(1/n) Σ_i w_i z_i σ(x̃_iᵀa_j) >= −2·alpha ‖a_j‖ ‖b_j‖ >= −alpha (‖a_j‖² + ‖b_j‖²), which its penalty makes up
+for, and 2b0ᵀm + alpha ‖b0‖² >= −‖m‖²/alpha. It is the dual of the convex program over all neurons (Pilanci & Ergen,
+Neural networks are convex regularizers, 2020), with a bias. The best network of unlimited width attains it with
+z_i = f(x_i) − y_i.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def _check(network: ReLUNetwork, rows: ArrayRows, alpha: float, rounds: int, max
 
 
 class _Look(NamedTuple):
-    """A network, its loss, its steepest neuron and the bounds that follow: proved, and with the slope that was found."""
+    """A network, its loss, its steepest neuron, and the bounds that follow: as proved, and as from the slope found."""
 
     network: ReLUNetwork
     loss: float
@@ -219,7 +220,7 @@ def _look(problem: Problem, network: ReLUNetwork, rng: np.random.Generator, max_
     dual = _Dual.of(rows, R, alpha)
     here = loss(dual.square_error * rows.n, rows.n, alpha, network.A, network.B, network.b0)
     through = hyperplanes_through_rows(rows, _STARTS // 2, rng)
-    starts = np.hstack([network.A[:, np.any(network.A, axis=0)], through, -through])
+    starts = np.hstack([network.A, through, -through])
 
     def steepest(tol: float, starts: NDArray) -> Steepest:
         return steepest_neuron(
@@ -261,4 +262,4 @@ class _Dual(NamedTuple):
     def at(self, slope: float) -> float:
         """Return the largest D(θr) for which θ·slope <= alpha."""
         theta = min(self.most, self.alpha / slope) if slope > 0 else self.most
-        return max(-2 * theta * self.with_y - theta**2 * self.square, 0.0)
+        return float(max(-2 * theta * self.with_y - theta**2 * self.square, 0.0))

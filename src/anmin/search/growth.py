@@ -13,10 +13,11 @@ from anmin.network import ReLUNetwork
 from anmin.solvers.convex import solve_convex
 from anmin.solvers.groups import GroupProblem
 from anmin.solvers.problem import Problem
+from anmin.solvers.steepest import directions_of
 from anmin.solvers.varpro import VarPro
 
 _FEWEST_ADDED, _MOST_PATTERNS = 16, 32
-_FEW_ENTRIES = 2e5  # rows × patterns of a convex program that takes seconds at most
+_FEW_ENTRIES = 2e4  # rows × patterns of a convex program that takes a second or so
 _CONVEX_TOL = 1e-10
 _ASIDE = 1e-9
 _STEPS, _STALL = 15, 1e-4
@@ -33,7 +34,7 @@ class Grown:
     @classmethod
     def from_network(cls, network: ReLUNetwork) -> Self:
         """Return the network as it is, before it grows."""
-        return cls(network, _aside(network.A[:, np.any(network.A, axis=0)]))
+        return cls(network, _aside(directions_of(network.A)))
 
 
 def grown(problem: Problem, before: Grown, candidates: NDArray) -> Grown | None:
@@ -61,8 +62,7 @@ def grown(problem: Problem, before: Grown, candidates: NDArray) -> Grown | None:
     few = rows.n_rows * (before.gates.shape[1] + _MOST_PATTERNS) <= _FEW_ENTRIES
     if few and rows.n_outputs == 1 and problem.negative_slope == 0:
         return _by_patterns(problem, before.gates, candidates[:, :_MOST_PATTERNS])
-    A = before.network.A
-    used = A[:, np.any(A, axis=0)]
+    used = directions_of(before.network.A)
     new = candidates[:, : max(_FEWEST_ADDED, used.shape[1])]
     return Grown.from_network(_by_steps(problem, np.hstack([used, new]))) if new.shape[1] else None
 
@@ -76,13 +76,13 @@ def _by_patterns(problem: Problem, gates: NDArray, candidates: NDArray) -> Grown
         return None
     solution = solve_convex(rows, patterns.vectors, problem.alpha, tol=_CONVEX_TOL)
     # The weights of the solution may lie on hyperplanes, where patterns are not to be told: the gates stand for them.
-    return Grown(solution.network(), solution.gates[:, np.any(solution.U, axis=(1, 2)) | np.any(solution.V, axis=(1, 2))])
+    used = np.any(solution.U, axis=(1, 2)) | np.any(solution.V, axis=(1, 2))
+    return Grown(solution.network(), solution.gates[:, used])
 
 
 def _aside(V: NDArray) -> NDArray:
-    """Return vectors (p, m) of unit length, moved off the hyperplanes that they lie on into a cell beside them."""
-    lengths = np.linalg.norm(V, axis=0)
-    return V / lengths + _ASIDE * np.random.default_rng(0).standard_normal(V.shape)
+    """Return unit vectors (p, m) moved off the hyperplanes that they lie on, into a cell beside them."""
+    return V + _ASIDE * np.random.default_rng(0).standard_normal(V.shape)
 
 
 def _by_steps(problem: Problem, A: NDArray) -> ReLUNetwork:
@@ -102,15 +102,12 @@ def _chosen(problem: Problem, network: ReLUNetwork) -> ReLUNetwork:
     its solution may be zero.
     """
     rows, alpha = problem.rows, problem.alpha
-    lengths = np.linalg.norm(network.A, axis=0)
-    kept = lengths > 0
-    V = network.A[:, kept] / lengths[kept]
+    V = directions_of(network.A)
     sums = rows.output_statistics(V, problem.negative_slope)
     n, shrink = sums.n, 1 / (sums.n * (1 + alpha))
     H = (sums.gram - shrink * np.outer(sums.sums, sums.sums)) / n
     C = (sums.cross - shrink * np.outer(sums.sums, sums.y_sum)) / n
-    start = (network.B[kept] * lengths[kept, None])[:, None]
-    B = GroupProblem(H, C[:, None], alpha).solved(start, _CHOSEN_TOL * alpha)[:, 0]
+    B = GroupProblem(H, C[:, None], alpha).solved(np.zeros_like(C[:, None]), _CHOSEN_TOL * alpha)[:, 0]
     b0 = (sums.y_sum - sums.sums @ B) * shrink
     sizes = np.linalg.norm(B, axis=1)
     used = sizes > 0

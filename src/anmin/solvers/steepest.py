@@ -18,6 +18,7 @@ _RANDOM_STARTS = 64
 _MOST_DIVIDED = 12  # inputs and bias: more have too many orthants
 _FIRST_TOL, _FINER = 10.0, 0.3  # of the passes of the branch and bound
 _APART = 1e-3  # largest difference in the weights of two unit vectors that are taken for the same
+_NO_LENGTH = 1e-150
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -69,10 +70,10 @@ def steepest_neuron(
     squared error by −2ε² times this slope, and the penalty by 2ε²·alpha.
 
     With one input the sum is linear on the arcs between the directions in which a row changes sides, and its norm is
-    greatest at an eigenvector or an end of an arc: a sweep over the sorted rows finds the maximum to rounding. With more
-    inputs climbs from many starts find a large slope, and a branch and bound over cones
-    (:func:`anmin.solvers.steepest_kernels.bounded`) proves how large the largest can be. With few rows or inputs that is
-    within ``tol`` of what was found; else the bound is what the visits allow, or a product of spectral norms:
+    greatest at an eigenvector or an end of an arc: a sweep over the sorted rows finds the maximum to rounding. With
+    more inputs climbs from many starts find a large slope, and a branch and bound over cones
+    (:func:`anmin.solvers.steepest_kernels.bounded`) proves how large the largest can be. With few rows or inputs that
+    is within ``tol`` of what was found; else the bound is what the visits allow, or a product of spectral norms:
     ‖Σ_i w_i z_i σ(x̃_iᵀv)‖ <= ‖√w Z‖ ‖√w X̃‖.
 
     Parameters
@@ -103,7 +104,8 @@ def steepest_neuron(
         return Steepest(*_distinct(found, vector, slope), slope + rounding, "sweep")
     V, slopes = _climbed(rows, Z, negative_slope, starts)
     slope, vector = float(slopes.max()), V[:, slopes.argmax()].copy()
-    bound, method = _spectral(rows, Xt, Z), "spectral"
+    method: Method = "spectral"
+    bound = _spectral(rows, Xt, Z)
     if Xt.shape[1] <= _MOST_DIVIDED:
         proved, slope = _divided(Xt, (1 - negative_slope) * R, linear, slope, vector, tol, enough, max_visits)
         if proved < bound:
@@ -126,7 +128,7 @@ def _climbed(rows: ArrayRows, Z: NDArray, negative_slope: float, starts: NDArray
     """
     p = rows.n_features + 1
     V = np.hstack([np.eye(p), -np.eye(p), np.random.default_rng(0).standard_normal((p, _RANDOM_STARTS))])
-    V = _unit(V if starts is None else np.hstack([starts, V]))
+    V = np.hstack([np.zeros((p, 0)) if starts is None else directions_of(starts), _unit(V)])
     slopes, ascent = slopes_of(rows, Z, V, negative_slope)
     stride = np.ones(V.shape[1])
     for _ in range(_CLIMBS):
@@ -208,5 +210,11 @@ def _distinct(found: tuple[NDArray, NDArray], vector: NDArray, slope: float) -> 
     return V[:, kept], slopes[kept]
 
 
+def directions_of(A: NDArray) -> NDArray:
+    """Return the unit vectors (p, m) along the columns of A (p, h) that are not zero, or next to it."""
+    lengths = np.linalg.norm(A, axis=0)
+    return A[:, lengths > _NO_LENGTH] / lengths[lengths > _NO_LENGTH]
+
+
 def _unit(V: NDArray) -> NDArray:
-    return V / np.maximum(np.linalg.norm(V, axis=0), 1e-300)
+    return V / np.maximum(np.linalg.norm(V, axis=0), _NO_LENGTH)
