@@ -13,13 +13,13 @@ from anmin.network import ReLUNetwork
 from anmin.solvers.convex import solve_convex
 from anmin.solvers.groups import GroupProblem
 from anmin.solvers.problem import Problem
-from anmin.solvers.steepest import directions_of
+from anmin.solvers.steepest import NO_LENGTH, directions_of
 from anmin.solvers.varpro import VarPro
 
 _FEWEST_ADDED, _MOST_PATTERNS = 16, 32
 _FEW_ENTRIES = 2e4  # rows × patterns of a convex program that takes a second or so
 _CONVEX_TOL = 1e-10
-_ASIDE = 1e-9
+_ASIDE, _ALIKE = 1e-9, 1e-9
 _STEPS, _STALL = 15, 1e-4
 _MOST_CHOSEN, _CHOSEN_TOL = 400, 1e-6  # neurons of a program whose superfluous ones are found out, and of the penalty
 
@@ -92,24 +92,32 @@ def _by_steps(problem: Problem, A: NDArray) -> ReLUNetwork:
         before, state = state.loss, solver.step(working, state)
         if state.settled or before - state.loss <= _STALL * state.loss:
             break
-    return state.network if A.shape[1] > _MOST_CHOSEN else _chosen(problem, state.network.merged(1e-9))
+    if A.shape[1] > _MOST_CHOSEN:
+        return state.network
+    chosen, loss = _chosen(problem, state.network.merged(_ALIKE))
+    return chosen if loss <= state.loss else state.network
 
 
-def _chosen(problem: Problem, network: ReLUNetwork) -> ReLUNetwork:
-    """Return the network with the best output layer for its directions, without neurons that this makes no use of.
+def _chosen(problem: Problem, network: ReLUNetwork) -> tuple[ReLUNetwork, float]:
+    """Return a network with the best output layer for its directions, without neurons of no use to it, and its loss.
 
     For fixed directions v_j of length 1 the loss is convex in b_j, with the penalty 2·alpha Σ_j ‖b_j‖, and most b_j of
     its solution may be zero.
     """
     rows, alpha = problem.rows, problem.alpha
-    V = directions_of(network.A)
+    lengths = np.linalg.norm(network.A, axis=0)
+    there = lengths > NO_LENGTH
+    V = network.A[:, there] / lengths[there]
     sums = rows.output_statistics(V, problem.negative_slope)
     n, shrink = sums.n, 1 / (sums.n * (1 + alpha))
     H = (sums.gram - shrink * np.outer(sums.sums, sums.sums)) / n
     C = (sums.cross - shrink * np.outer(sums.sums, sums.y_sum)) / n
-    B = GroupProblem(H, C[:, None], alpha).solved(np.zeros_like(C[:, None]), _CHOSEN_TOL * alpha)[:, 0]
+    start = (network.B * lengths[:, None])[there][:, None]
+    B = GroupProblem(H, C[:, None], alpha).solved(start, _CHOSEN_TOL * alpha)[:, 0]
     b0 = (sums.y_sum - sums.sums @ B) * shrink
     sizes = np.linalg.norm(B, axis=1)
     used = sizes > 0
     root = np.sqrt(sizes[used])
-    return ReLUNetwork(V[:, used] * root, B[used] / root[:, None], b0, problem.negative_slope)
+    chosen = ReLUNetwork(V[:, used] * root, B[used] / root[:, None], b0, problem.negative_slope)
+    loss = rows.output_statistics(chosen.A, problem.negative_slope).loss(chosen.A, chosen.B, b0, alpha)
+    return chosen, float(loss)

@@ -18,7 +18,8 @@ _RANDOM_STARTS = 64
 _MOST_DIVIDED = 12  # inputs and bias: more have too many orthants
 _FIRST_TOL, _FINER = 10.0, 0.3  # of the passes of the branch and bound
 _APART = 1e-3  # largest difference in the weights of two unit vectors that are taken for the same
-_NO_LENGTH = 1e-150
+#: Below this a neuron has no direction.
+NO_LENGTH = 1e-150
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -213,8 +214,8 @@ def _distinct(found: tuple[NDArray, NDArray], vector: NDArray, slope: float) -> 
 def directions_of(A: NDArray) -> NDArray:
     """Return the unit vectors (p, m) along the columns of A (p, h) that are not zero, or next to it."""
     lengths = np.linalg.norm(A, axis=0)
-    return A[:, lengths > _NO_LENGTH] / lengths[lengths > _NO_LENGTH]
+    return A[:, lengths > NO_LENGTH] / lengths[lengths > NO_LENGTH]
 
 
 def _unit(V: NDArray) -> NDArray:
-    return V / np.maximum(np.linalg.norm(V, axis=0), _NO_LENGTH)
+    return V / np.maximum(np.linalg.norm(V, axis=0), NO_LENGTH)
