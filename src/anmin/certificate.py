@@ -58,7 +58,8 @@ class Certificate:
         Its slope divided by alpha, minus 1. Above 0, adding that neuron lowers the loss; at the best network of
         unlimited width it is 0.
     largest : float
-        A bound of all slopes, divided by the largest found: how well the maximum is known from above.
+        A bound of all slopes, divided by the largest found, for the residuals that give the bound: how well the maximum
+        is known from above.
     method : {"sweep", "branch and bound", "spectral"}
         What proves that no neuron is steeper (:func:`anmin.solvers.steepest.steepest_neuron`).
     best : ReLUNetwork
@@ -133,7 +134,8 @@ def certificate(
         Rounds of growth. Each about doubles the width as long as more neurons are of use, and costs some steps of
         variable projection at that width.
     max_visits : float > 0, default 3e8
-        Of rows, by the search for the steepest neuron, with two inputs or more: some 5e7 take a second on one core.
+        Of rows, by the search for the steepest neuron, with two inputs or more: some 5e7 take a second on one core
+        (:func:`anmin.solvers.steepest.steepest_neuron`).
 
     Returns
     -------
@@ -158,29 +160,27 @@ def certified(
     _check(network, rows, alpha, rounds, max_visits)
     problem = Problem(rows, network.n_neurons, float(alpha), network.negative_slope)
     rng = np.random.default_rng(0)
-    first = look = _look(problem, network, rng, max_visits)
-    bound, estimate, best = first.bound, first.estimate, first
-    growing, made = Grown.from_network(network), 0
-    while made < rounds and best.loss - bound > CLOSED * best.loss:
+    first = look = proof = best = _look(problem, network, rng, max_visits)
+    growing, estimate, made = Grown.from_network(network), first.estimate, 0
+    while made < rounds and best.loss - proof.bound > CLOSED * best.loss:
         steepest = look.steepest
         wider = grown(problem, growing, steepest.candidates[:, steepest.slopes > _STEEPER * alpha])
         if wider is None:
             break
         growing, made = wider, made + 1
         look = _look(problem, growing.network, rng, max_visits)
-        bound, estimate = max(bound, look.bound), max(estimate, look.estimate)
+        estimate = max(estimate, look.estimate)
+        proof = max(proof, look, key=lambda one: one.bound)
         best = min(best, look, key=lambda one: one.loss)
-    # Rounding alone could put a bound above a loss.
-    bound, estimate = min(bound, best.loss), min(estimate, best.loss)
-    steepest = first.steepest
+    slope = proof.steepest.slope
     return Certificate(
         loss=first.loss,
-        bound=bound,
-        estimate=estimate,
-        neuron=steepest.vector,
-        violation=steepest.slope / alpha - 1,
-        largest=steepest.bound / steepest.slope if steepest.slope > 0 else 1.0,
-        method=steepest.method,
+        bound=min(proof.bound, best.loss),  # rounding alone could put it above
+        estimate=min(estimate, best.loss),
+        neuron=first.steepest.vector,
+        violation=first.steepest.slope / alpha - 1,
+        largest=proof.steepest.bound / slope if slope > 0 else 1.0,
+        method=proof.steepest.method,
         best=best.network,
         best_loss=best.loss,
         rounds=made,
@@ -257,7 +257,7 @@ class _Dual(NamedTuple):
     @property
     def enough(self) -> float:
         """Slope of r below which no slope keeps θ from that."""
-        return self.alpha / self.most if self.most > 0 else np.inf
+        return self.alpha / self.most if self.most > 0 else 0.0
 
     def at(self, slope: float) -> float:
         """Return the largest D(θr) for which θ·slope <= alpha."""

@@ -90,8 +90,8 @@ def steepest_neuron(
     enough : float
         A slope below which nothing needs to be told apart.
     max_visits : float
-        Rows that the branch and bound visits at most, counted once for each cone, with two inputs; with more as many
-        as take as long. Some 5e7 take a second.
+        Rows that the branch and bound visits at most, counted once for each cone, with two inputs and one output; with
+        more, as many as take as long. Some 5e7 take a second.
     """
     Xt = np.column_stack([np.ones(rows.n_rows), rows.X.astype(np.float64, copy=False)])
     Z = np.ascontiguousarray(Z, dtype=np.float64)
@@ -183,7 +183,7 @@ def _divided(
     from anmin.solvers.steepest_kernels import bounded
 
     p = Xt.shape[1]
-    visits *= (3 / p) ** 2  # each takes as long as that
+    visits *= 9 / (p * (p + R.shape[1] - 1))  # each takes as long as that
     R = np.ascontiguousarray(R)
     orthants = np.array([np.diag(signs) for signs in every([1.0, -1.0], repeat=p)])
     bound, level = np.inf, tol if p <= 4 else max(tol, _FIRST_TOL)
