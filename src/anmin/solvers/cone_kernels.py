@@ -132,7 +132,10 @@ def _projected(
         index[k] = worst
         multipliers[k] = 0.0
         k += 1
-    if k == p:
+    left = 0.0
+    for a in range(p):
+        left += u[a] * u[a]
+    if k == p or left <= 100 * outside * outside:
         for a in range(p):
             u[a] = 0.0
     return k
@@ -197,3 +200,84 @@ def project(
                 normals[j, counts[j], a] = sign * rows[worst, a]
             counts[j] += 1
     return True
+
+
+@compiled
+def set_roots(Q: NDArray, sizes: NDArray, groups: NDArray, U: NDArray, by: float, roots: NDArray) -> None:
+    """Set ``roots`` (s, p, p) to N with N Nᵀ the derivative of the shrunk projection of each group, zero columns last.
+
+    On what the active normals, the first ``sizes`` columns of Q (G, p, p), leave free it is (1 − τ) I + τ e eᵀ with e
+    the direction of the projection U_g and τ = by/‖U_g‖.
+    """
+    p = Q.shape[1]
+    basis, left, along = np.empty((p, p)), np.empty(p), np.empty(p)
+    for s in range(len(groups)):
+        g, k = groups[s], sizes[groups[s]]
+        for a in range(p):
+            left[a] = 1.0
+            for b in range(k):
+                basis[a, b] = Q[g, a, b]
+                left[a] -= Q[g, a, b] * Q[g, a, b]
+        for b in range(k, p):  # of the unit vectors, that of which most is left
+            most = 0
+            for a in range(1, p):
+                if left[a] > left[most]:
+                    most = a
+            for a in range(p):
+                basis[a, b] = 1.0 if a == most else 0.0
+            for _again in range(2):
+                for other in range(b):
+                    share = 0.0
+                    for a in range(p):
+                        share += basis[a, other] * basis[a, b]
+                    for a in range(p):
+                        basis[a, b] -= share * basis[a, other]
+            square = 0.0
+            for a in range(p):
+                square += basis[a, b] * basis[a, b]
+            for a in range(p):
+                basis[a, b] /= np.sqrt(square)
+                left[a] -= basis[a, b] * basis[a, b]
+        square = 0.0
+        for a in range(p):
+            square += U[g, a] * U[g, a]
+        length = np.sqrt(square)
+        root = np.sqrt(max(1 - by / length, 0.0))
+        for b in range(k, p):
+            along[b] = 0.0
+            for a in range(p):
+                along[b] += basis[a, b] * U[g, a] / length
+        for a in range(p):
+            for b in range(p):
+                roots[s, a, b] = 0.0
+            for b in range(k, p):
+                roots[s, a, b - k] = root * basis[a, b] + (1 - root) * along[b] * U[g, a] / length
+
+
+@compiled
+def set_reduced(H: NDArray, gates: NDArray, roots: NDArray, widths: NDArray, system: NDArray) -> None:
+    """Set the upper and the lower triangle of ``system`` to N_sᵀ H_st N_t, blocks of the first ``widths`` columns.
+
+    ``gates`` (s,) says which block of H (m·p, m·p) is that of a group.
+    """
+    p = roots.shape[1]
+    along = np.empty(len(H))
+    at_t = 0
+    for t in range(len(gates)):
+        for b in range(widths[t]):
+            along[:] = 0.0
+            for a in range(p):
+                factor, row = roots[t, a, b], H[gates[t] * p + a]
+                for c in range(len(H)):
+                    along[c] += factor * row[c]
+            at_s = 0
+            for s in range(t + 1):
+                first = gates[s] * p
+                for i in range(widths[s]):
+                    value = 0.0
+                    for a in range(p):
+                        value += roots[s, a, i] * along[first + a]
+                    system[at_s + i, at_t + b] = value
+                    system[at_t + b, at_s + i] = value
+                at_s += widths[s]
+        at_t += widths[t]

@@ -28,10 +28,35 @@ class Cones:
         self.on = np.ascontiguousarray(on[:, some])
         self.normals = np.zeros((len(on), _FIRST_ROOM, X.shape[1]))
         self.counts = np.zeros(len(on), dtype=np.int64)
+        self.centre_of: dict[int, NDArray] = {}
 
     def projection(self, gates: NDArray) -> Projection:
         """Return the projection of as many vectors as there are ``gates`` (G,), each on the cone of its gate."""
         return Projection(self, np.asarray(gates, dtype=np.int64))
+
+    def centres(self, gates: NDArray) -> NDArray:
+        """Return for each gate the unit vector of the largest smallest distance from all boundaries, or zeros, (G, p).
+
+        They are zero where the cone is flat.
+        """
+        found = np.zeros((len(gates), self.rows.shape[1]))
+        for place, j in enumerate(gates):
+            if j not in self.centre_of:
+                inside = nearest(
+                    np.zeros(self.rows.shape[1]), self.rows * self.signs(j)[:, None], np.ones(len(self.rows))
+                )
+                self.centre_of[j] = found[place] if inside is None else inside / np.linalg.norm(inside)
+            found[place] = self.centre_of[j]
+        return found
+
+    def signs(self, j: int) -> NDArray:
+        """Return 1 for rows on which pattern j is active, −1 for others."""
+        return 2.0 * self.on[j] - 1
+
+    def known(self, gates: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the normals (G, M, p) of the constraints found so far, and which of them there are (G, M)."""
+        most = int(self.counts[gates].max())
+        return self.normals[gates, :most], np.arange(most) < self.counts[gates, None]
 
     def grow(self) -> None:
         """Make room for more constraints."""
@@ -88,9 +113,25 @@ class Projection:
             cones.grow()
         return U
 
-    def free(self, g: int) -> NDArray:
-        """Return an orthonormal basis (p, p − size) of the vectors orthogonal to the active normals."""
-        k = self.sizes[g]
-        if k == 0:
-            return np.eye(self.Q.shape[1])
-        return np.linalg.qr(self.Q[g, :, :k], mode="complete")[0][:, k:]
+
+def nearest(a: NDArray, normals: NDArray, least: NDArray) -> NDArray | None:
+    """Return the point u nearest to a (p,) with normals·u >= least (m,), or None if there is none.
+
+    By the projection of (0, 1) on the cone {(y, t) : normals·y >= t·(least − normals·a)}: u = a + y/t (Lawson & Hanson,
+    Solving least squares problems, 1974, section 23.4).
+    """
+    missing = least - normals @ a
+    size = 1.0
+    for _ in range(2):  # once more in units of the length found, of which t would be a small part
+        system = np.column_stack([normals, -missing / size])
+        cones = Cones(system, np.ones((1, len(system)), dtype=bool))
+        end = np.zeros((1, len(a) + 1))
+        end[0, -1] = 1.0
+        found = cones.projection(np.zeros(1, dtype=np.int64))(end, exact=True)[0]
+        if found[-1] <= 1e-12:
+            return None
+        step = found[:-1] / found[-1] * size
+        size = float(np.linalg.norm(step))
+        if size == 0:
+            break
+    return a + step

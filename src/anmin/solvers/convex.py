@@ -14,7 +14,7 @@ from anmin.rows.arrays import ArrayRows
 from anmin.rows.patterns import octets
 from anmin.solvers.convex_program import ConvexProgram, Look
 from anmin.solvers.decomposition import split
-from anmin.solvers.gated import checked_gates, solve_gated
+from anmin.solvers.gated import check_alpha, checked_gates, solve_gated
 
 ConvexMethod = Literal["augmented_lagrangian", "decomposition", "reference"]
 
@@ -78,31 +78,29 @@ class ConvexSolution:
 
     @classmethod
     def from_network(cls, network: ReLUNetwork, rows: ArrayRows, alpha: float, *, tol: float = 1e-8) -> ConvexSolution:
-        """Return a network's weights as those of the program over its own patterns, u = |b|·a or v = |b|·a.
+        """Return a network's weights as those of the program whose gates they are, u = |b|·a or v = |b|·a.
 
-        The predictions on the rows are the network's. The objective is at most its loss, and less where neurons are not
-        balanced, or have the same pattern and are not parallel; with several outputs it may be more, since each neuron
-        is spread over them. The status is CONVERGED where the residual is at most ``tol``, else SCHEDULE_DONE. A neuron
-        on the boundary of a cell counts as in the cell of its own pattern, for which it need not be optimal.
+        The predictions on the rows are the network's, but for the output bias, which is the best one. The objective is
+        at most its loss, and less where neurons are not balanced; with several outputs it may be more, since each
+        neuron is spread over them. The status is CONVERGED where the residual is at most ``tol``, so that no network
+        with these patterns is better, else SCHEDULE_DONE. A neuron on the boundary between patterns has one of them,
+        for which it need not be optimal.
+
+        Raises
+        ------
+        ValueError
+            If the network has another number of inputs or outputs, or a negative slope, or alpha is not as it must be.
         """
-        if network.negative_slope != 0 or network.n_features != rows.n_features:
+        sizes = (rows.n_features, rows.n_outputs)
+        if network.negative_slope != 0 or (network.n_features, network.n_outputs) != sizes:
             raise ValueError(
-                f"The network must be of ReLUs and have {rows.n_features} inputs; it has {network.n_features} and a "
-                f"negative slope of {network.negative_slope}."
+                f"The network must have {sizes[0]} inputs, {sizes[1]} outputs and a negative slope of 0; it has "
+                f"{network.n_features}, {network.n_outputs} and {network.negative_slope}."
             )
-        on = rows.pattern(network.A)
-        bits = np.unpackbits(octets(on.bits), axis=1, count=network.n_neurons, bitorder="little")
-        _, first, which = np.unique(bits, axis=1, return_index=True, return_inverse=True)
-        U = np.zeros((len(first), len(network.A), network.n_outputs))
-        V = np.zeros_like(U)
-        for j, place in enumerate(which.ravel()):
-            if bits[:, j].any():
-                U[place] += np.outer(network.A[:, j], np.maximum(network.B[j], 0.0))
-                V[place] += np.outer(network.A[:, j], np.maximum(-network.B[j], 0.0))
-        program = _program(rows, network.A[:, first], alpha, True)
-        look = program.look(U, V)
-        # The output bias is the best one for these weights, which need not be the network's.
-        return _solution(program, network.A[:, first], U, V, look, 1, tol, Status.SCHEDULE_DONE)
+        program = _program(rows, network.A, check_alpha(alpha), True)
+        A = network.A.T[:, :, None] * np.any(program.on, axis=1)[:, None, None]
+        U, V = A * np.maximum(network.B, 0.0)[:, None, :], A * np.maximum(-network.B, 0.0)[:, None, :]
+        return _solution(program, network.A, U, V, program.look(U, V), 1, tol, Status.SCHEDULE_DONE)
 
 
 def solve_convex(
@@ -140,7 +138,7 @@ def solve_convex(
         Of the residual.
     max_rounds : int >= 1
     start : tuple of ndarray of shape (P, p, c), optional
-        U and V to start from, which must lie in their cones.
+        U and V to start from, such as those of another penalty.
     bias : bool, default True
         Whether neurons and outputs have biases.
 
@@ -149,20 +147,20 @@ def solve_convex(
     ValueError
         If a parameter is not as described, a gate is zero, or two have the same direction.
     """
-    gates = checked_gates(gates, rows.n_features + int(bias))
+    program = convex_program(rows, gates, alpha, bias=bias)
+    gates = np.asarray(gates, dtype=np.float64)
     shape = (gates.shape[1], gates.shape[0], rows.n_outputs)
-    if not (np.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
     if method not in get_args(ConvexMethod):
         raise ValueError(f"method must be one of {', '.join(map(repr, get_args(ConvexMethod)))}; got {method!r}.")
-    if start is not None and (len(start) != 2 or any(np.shape(part) != shape for part in start)):
-        raise ValueError(f"start must be two arrays, U and V, of shape {shape}.")
+    if start is not None and (
+        len(start) != 2 or any(np.shape(part) != shape or not np.isfinite(part).all() for part in start)
+    ):
+        raise ValueError(f"start must be two finite arrays, U and V, of shape {shape}.")
     if method == "decomposition" and not bias:
         raise ValueError("method='decomposition' starts from the gated program, which has a bias; got bias=False.")
-    program = _program(rows, gates, float(alpha), bias)
     U, V = (np.zeros(shape), np.zeros(shape)) if start is None else (np.array(part, dtype=float) for part in start)
     if method == "augmented_lagrangian":
-        U, V, look, rounds = program.solved(U, V, tol, max_rounds)
+        U, V, look, rounds = program.solved(*program.inside(U, V), tol, max_rounds)
     else:
         if method == "reference":
             from anmin.solvers.convex_reference import solve_by_cvxpy
@@ -182,21 +180,26 @@ def _decomposed(
     W = solve_gated(rows, gates, program.alpha, norm="outputs", tol=tol, max_rounds=max_rounds).V
     U, V = np.zeros_like(W), np.zeros_like(W)
     for j, k in np.argwhere(W.any(axis=1)):
-        signs = 2.0 * program.on[j] - 1
-        U[j, :, k], V[j, :, k] = split(W[j, :, k], program.X * signs[:, None])
+        normals = program.cones.rows * program.cones.signs(j)[:, None]
+        U[j, :, k], V[j, :, k] = split(W[j, :, k], normals)
     return U, V
+
+
+def convex_program(rows: ArrayRows, gates: NDArray, alpha: float, *, bias: bool = True) -> ConvexProgram:
+    """Return the program of these rows and gates (p, P), or raise ValueError as :func:`solve_convex` does."""
+    gates = checked_gates(gates, rows.n_features + int(bias))
+    return _program(rows, gates, check_alpha(alpha), bias)
 
 
 def _program(rows: ArrayRows, gates: NDArray, alpha: float, bias: bool) -> ConvexProgram:
     X = rows.X.astype(np.float64, copy=False)
-    if bias:
-        bits = rows.pattern(gates).bits
-        on = np.unpackbits(octets(bits), axis=1, count=gates.shape[1], bitorder="little").astype(bool)
-        X = np.column_stack([np.ones(len(X)), X])
-    else:
-        on = gates.T @ X.T > 0
-        on = on.T
-    return ConvexProgram(X, np.ascontiguousarray(on.T), rows.Y.astype(np.float64, copy=False), rows.w, alpha, bias)
+    Y = rows.Y.astype(np.float64, copy=False)
+    if not bias:
+        gates = np.vstack([np.zeros(gates.shape[1]), gates])
+    bits = octets(rows.pattern(gates).bits)
+    on = np.unpackbits(bits, axis=1, count=gates.shape[1], bitorder="little").astype(bool)
+    X = np.column_stack([np.ones(len(X)), X]) if bias else X
+    return ConvexProgram(X, np.ascontiguousarray(on.T), Y, rows.w, alpha, bias)
 
 
 def _solution(

@@ -12,12 +12,15 @@ from scipy.linalg import lapack
 
 from anmin.blas import product
 from anmin.rows.patterns import first_of_each, packed
-from anmin.solvers.cone_problem import ConeProblem
+from anmin.solvers.cone_problem import ConeProblem, shortened
 from anmin.solvers.cones import Cones
 
 _BLOCK_ENTRIES = 2**21
-_MOST_AT_ONCE = 1200  # weights of a working set, from which on gates are added as they are missed
+_MOST_AT_ONCE = 2000  # weights of a working set, from which on gates are added as they are missed
 _INNER = 0.3  # of the tolerance asked for, for the working set alone
+_PATIENCE = 8  # rounds in which the residual is not halved, as where rounding does not let it
+_LEAST_REACH = 1e-6
+_REPEATS, _SHORT = 5, 0.1
 _ROUGHLY = 0.1  # of the residual there is: how exactly a working set is solved that is not the last
 
 
@@ -85,17 +88,21 @@ class ConvexProgram:
 
     @cached_property
     def largest(self) -> float:
-        """The smallest alpha at which all weights are zero."""
+        """The smallest alpha at which all weights are zero, or a millionth of the most that it could be, if more."""
         P, p, c = len(self.on), self.X.shape[1], self.Y.shape[1]
         gradient, *_ = self._gradient(np.zeros((P, p, c)))
-        return float(self._reaches(gradient).max(initial=0.0))
+        squares = self.Y**2 if self.w is None else self.Y**2 * self.w[:, None]
+        most = np.sqrt(self.curvature * squares.sum(axis=0).max() / self.n)
+        return max(float(self._reaches(gradient).max(initial=0.0)), _LEAST_REACH * float(most))
 
     def predictions(self, W: NDArray) -> NDArray:
         """Return Σ_j 1[i in D_j] x_iᵀW_j for W (P, p, c), without b0, (n, c)."""
         used = np.flatnonzero(W.any(axis=(1, 2)))
         c = W.shape[2]
         f = np.zeros((len(self.X), c))
-        step = max(1, _BLOCK_ENTRIES // max(1, len(used)))
+        if not used.size:
+            return f
+        step = max(1, _BLOCK_ENTRIES // len(used))
         for start in range(0, len(self.X), step):
             rows = slice(start, start + step)
             on = self.on[used, rows].T
@@ -127,9 +134,9 @@ class ConvexProgram:
 
     def solved(self, U: NDArray, V: NDArray, tol: float, max_rounds: int) -> tuple[NDArray, NDArray, Look, int]:
         """Return the solution from U and V on, what there is to say of it, and the number of visits to the rows."""
-        look, rounds = self.look(U, V), 1
-        tol = tol * self.largest
-        while look.residual > tol and rounds < max_rounds:
+        look = self.look(U, V)
+        best, tol, rounds, since = (U, V, look), tol * self.largest, 1, 0
+        while look.residual > tol and rounds < max_rounds and since < _PATIENCE:
             used = np.flatnonzero((U.any(axis=(1, 2))) | (V.any(axis=(1, 2))))
             room = max(len(used), _MOST_AT_ONCE // self.X.shape[1])
             worst = self.distinct[np.argsort(-look.missed[self.distinct], kind="stable")][:room]
@@ -137,22 +144,30 @@ class ConvexProgram:
             inner = _INNER * tol if len(working) >= len(self.distinct) else max(_INNER * tol, _ROUGHLY * look.residual)
             U, V = self._improved(working, U, V, inner)
             look, rounds = self.look(U, V), rounds + 1
-        return U, V, look, rounds
+            since = 0 if look.residual < best[2].residual / 2 else since + 1
+            if look.residual < best[2].residual:
+                best = U, V, look
+        return *best, rounds
 
     def inside(self, U: NDArray, V: NDArray) -> tuple[NDArray, NDArray]:
         """Return the points of the cones that are nearest to U and V."""
         P, p, c = U.shape
-        Z = np.stack([U, V]).transpose(0, 3, 1, 2)
-        found = self.cones.projection(np.tile(np.arange(P), 2 * c))(Z.reshape(-1, p), exact=True)
-        U, V = np.ascontiguousarray(found.reshape(2, c, P, p).transpose(0, 2, 3, 1))
+        gates = np.tile(np.arange(P), 2 * c)
+        Z = np.stack([U, V]).transpose(0, 3, 1, 2).reshape(-1, p)
+        for _ in range(_REPEATS):  # a point far shorter than what was projected is mostly rounding
+            before, Z = Z, self.cones.projection(gates)(Z, exact=True)
+            if (np.linalg.norm(Z, axis=1) >= _SHORT * np.linalg.norm(before, axis=1)).all():
+                break
+        U, V = np.ascontiguousarray(Z.reshape(2, c, P, p).transpose(0, 2, 3, 1))
         return U, V
 
     def _improved(self, working: NDArray, U: NDArray, V: NDArray, tol: float) -> tuple[NDArray, NDArray]:
         """Return the solution of the working set of gates."""
         R, C = self._root(working)
+        H = product(R.T, R)
         m, U, V = len(working), U.copy(), V.copy()
         for k in range(self.Y.shape[1]):
-            problem = ConeProblem(R, C[:, k], self.alpha, self.cones, working)
+            problem = ConeProblem(R, H, C[:, k], self.alpha, self.cones, working)
             z = np.concatenate([U[working, :, k], V[working, :, k]])
             z = problem.solved(z, tol, self.curvature)
             U[working, :, k], V[working, :, k] = z[:m], z[m:]
@@ -182,8 +197,7 @@ class ConvexProgram:
         along = gradient.transpose(2, 0, 1)
         found = projection(np.stack([along, -along]).reshape(-1, p), exact=True)
         reaches = np.linalg.norm(found, axis=1).reshape(2, c, P).transpose(0, 2, 1)
-        without = np.setdiff1d(np.arange(P), self.distinct)
-        reaches[:, without] = 0.0
+        reaches[:, ~self.on.any(axis=1)] = 0.0  # of rounding; but for it, the gradient is
         return reaches
 
     def _residual(self, U: NDArray, V: NDArray, gradient: NDArray) -> float:
@@ -193,11 +207,9 @@ class ConvexProgram:
         Z = np.stack([U, V]).transpose(0, 3, 1, 2).reshape(-1, p)
         slope = np.stack([gradient, -gradient]).transpose(0, 3, 1, 2).reshape(-1, p)
         found = self.cones.projection(np.tile(np.arange(P), 2 * c))(Z + step * slope, exact=True)
-        lengths = np.linalg.norm(found, axis=1)
-        by = step * self.alpha
-        found *= np.where(lengths > by, 1 - by / np.maximum(lengths, 1e-300), 0.0)[:, None]
+        found = shortened(found, step * self.alpha)
         moved = np.linalg.norm(Z - found, axis=1).reshape(2, c, P) / step
-        return float(moved[:, :, self.distinct].max(initial=0.0))
+        return float(moved[:, :, self.on.any(axis=1)].max(initial=0.0))
 
     def _root(self, working: NDArray) -> tuple[NDArray, NDArray]:
         """Return R (r, m·p) and C = Rᵀt (m·p, c) of :class:`ConeProblem`, with b0 solved out."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,9 @@ def solve_by_cvxpy(program: ConvexProgram) -> tuple[NDArray, NDArray]:
         problem = cp.Problem(
             cp.Minimize(value + program.alpha * cp.square(b0)), inside + [b0 == 0] * (not program.bias)
         )
-        problem.solve(solver="CLARABEL", tol_gap_abs=_TOL, tol_gap_rel=_TOL, tol_feas=_TOL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it may be inaccurate, which the residual says as well
+            problem.solve(solver="CLARABEL", tol_gap_abs=_TOL, tol_gap_rel=_TOL, tol_feas=_TOL)
         if u.value is None or v.value is None:
             raise RuntimeError(f"Clarabel found no solution: {problem.status}.")
         U[:, :, k], V[:, :, k] = u.value.T, v.value.T

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from anmin.solvers.cones import Cones
+from anmin.solvers.cones import Cones, nearest
 
 _SHARE_TOL = 1e-5  # of where the sum of the lengths is least, which is flat there
 
@@ -38,26 +38,3 @@ def split(w: NDArray, normals: NDArray) -> tuple[NDArray, NDArray]:
     parts = np.stack([w, -w] if u is None else [u, u - w])  # the latter are inside but for rounding
     u, v = project(parts, exact=True)
     return u, v
-
-
-def nearest(a: NDArray, normals: NDArray, least: NDArray) -> NDArray | None:
-    """Return the point u nearest to a (p,) with normals·u >= least (m,), or None if there is none.
-
-    By the projection of (0, 1) on the cone {(y, t) : normals·y >= t·(least − normals·a)}: u = a + y/t (Lawson & Hanson,
-    Solving least squares problems, 1974, section 23.4).
-    """
-    missing = least - normals @ a
-    size = 1.0
-    for _ in range(2):  # once more in units of the length found, of which t would be a small part
-        system = np.column_stack([normals, -missing / size])
-        cones = Cones(system, np.ones((1, len(system)), dtype=bool))
-        end = np.zeros((1, len(a) + 1))
-        end[0, -1] = 1.0
-        found = cones.projection(np.zeros(1, dtype=np.int64))(end, exact=True)[0]
-        if found[-1] <= 1e-12:
-            return None
-        step = found[:-1] / found[-1] * size
-        size = float(np.linalg.norm(step))
-        if size == 0:
-            break
-    return a + step

@@ -137,13 +137,12 @@ def solve_gated(
     gates = checked_gates(gates, rows.n_features + 1)
     p, P = gates.shape
     shape = (P, p, rows.n_outputs)
-    if not (np.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
+    alpha = check_alpha(alpha)
     if norm not in get_args(Norm):
         raise ValueError(f"norm must be one of {', '.join(map(repr, get_args(Norm)))}; got {norm!r}.")
     if start is not None and (np.shape(start) != shape or not np.isfinite(start).all()):
         raise ValueError(f"start must be finite and of shape {shape}; got shape {np.shape(start)}.")
-    program = _Program(rows, gates, float(alpha), norm)
+    program = _Program(rows, gates, alpha, norm)
     V = np.zeros(shape) if start is None else np.array(start, dtype=np.float64)
     largest = program.look(np.zeros(shape)).largest
     if alpha == 0:
@@ -163,6 +162,13 @@ def solve_gated(
     residual = look.residual / largest if largest > 0 else 0.0
     status = Status.CONVERGED if converged else Status.MAX_ITER
     return GatedSolution(gates, V, look.b0, look.objective, look.bound, residual, status, rounds)
+
+
+def check_alpha(alpha: float) -> float:
+    """Return alpha as a float, or raise ValueError unless it is finite and at least 0."""
+    if not (np.isfinite(alpha) and alpha >= 0):
+        raise ValueError(f"alpha must be a finite number of at least 0; got {alpha!r}.")
+    return float(alpha)
 
 
 def checked_gates(gates: NDArray, p: int) -> NDArray:
