@@ -42,6 +42,7 @@ LAYERS = [
     {"rows"},
     {"solvers"},
     {"search"},
+    {"certificate"},
     {"influence"},
     {"selection", "streaming"},
     {"checkpoint"},

@@ -14,6 +14,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from anmin.certificate import Certificate, certified
 from anmin.devices import device_of, on_host
 from anmin.fitting import BaseReLU, is_here
 from anmin.history import History
@@ -31,6 +32,13 @@ def _by_squares(estimator: ReLURegressor) -> bool:
     """Return whether the loss is the squared error, or raise AttributeError: rows add up under no other."""
     if estimator.loss != "squared":
         raise AttributeError(f"Rows are added and taken away with loss='squared' only; got {estimator.loss!r}.")
+    return True
+
+
+def _is_certifiable(estimator: ReLURegressor) -> bool:
+    """Return whether the loss is the squared error, or raise AttributeError: there is no certificate under others."""
+    if estimator.loss != "squared":
+        raise AttributeError(f"There are certificates with loss='squared' only; got {estimator.loss!r}.")
     return True
 
 
@@ -362,6 +370,46 @@ class ReLURegressor(MultiOutputMixin, RegressorMixin, BaseReLU):
         record = replace(changed.record, iteration=last.iteration + 1, seconds=last.seconds, n_rows=n_rows)
         self.history_ = History((*self.history_, record))
         return self
+
+    @available_if(_is_certifiable)
+    @np.errstate(under="ignore")
+    def certificate(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, rounds: int = 0, max_visits: float = 3e8
+    ) -> Certificate:
+        """Bound the loss of the best network of any width from below, and say how near this one comes to it.
+
+        The loss is ``loss_``, in the coordinates solved in, with the penalty ``alpha_``, if the rows are those of the
+        fit; of other rows it is the loss of this network on them.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            The rows, as for :meth:`fit`; they must be in memory.
+        rounds : int >= 0, default 0
+            Rounds in which a wider network is made for a better bound.
+        max_visits : float > 0, default 3e8
+            Limit of the search for the steepest neuron. Both are as for :func:`anmin.certificate.certificate`.
+
+        Returns
+        -------
+        Certificate
+            Its ``neuron`` is in the coordinates solved in; its ``best`` network takes and gives raw units.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the rows or a parameter are not as described, the rows have other columns than those of the fit, or the
+            fit was without a penalty.
+        """
+        check_is_fitted(self)
+        rows = self._rows_to_change(X, y, sample_weight)
+        if isinstance(rows, RowsInParts) or rows.device is not None:
+            raise ValueError("A certificate needs rows in memory, not on a device; give it a sample of these rows.")
+        scaling = self.scaling_
+        found = certified(
+            scaling.unfold(self.network_), scaling.apply(rows), self.alpha_, rounds=rounds, max_visits=max_visits
+        )
+        return replace(found, best=scaling.fold(found.best))
 
     def _rows_to_change(self, X: Any, y: Any, sample_weight: Any) -> ArrayRows:
         if is_dask(X):
