@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anmin.arrangements import patterns_of
 from anmin.network import ReLUNetwork
 from anmin.solvers.convex import solve_convex
-from anmin.solvers.groups import GroupProblem
+from anmin.solvers.group_problem import GroupProblem
 from anmin.solvers.problem import Problem
 from anmin.solvers.steepest import NO_LENGTH, directions_of
 from anmin.solvers.varpro import VarPro
@@ -113,7 +113,7 @@ def _chosen(problem: Problem, network: ReLUNetwork) -> tuple[ReLUNetwork, float]
     H = (sums.gram - shrink * np.outer(sums.sums, sums.sums)) / n
     C = (sums.cross - shrink * np.outer(sums.sums, sums.y_sum)) / n
     start = (network.B * lengths[:, None])[there][:, None]
-    B = GroupProblem(H, C[:, None], alpha).solved(start, _CHOSEN_TOL * alpha)[:, 0]
+    B = GroupProblem(H, C[:, None], alpha).solved(start, _CHOSEN_TOL * alpha).V[:, 0]
     b0 = (sums.y_sum - sums.sums @ B) * shrink
     sizes = np.linalg.norm(B, axis=1)
     used = sizes > 0
