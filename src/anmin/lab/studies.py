@@ -12,6 +12,11 @@ STUDIES: dict[str, tuple[str, str]] = {
     "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
     "sudoku": ("study_sudoku", "SATNet learns sudoku"),
     "parity": ("study_parity", "Parity through a chain of SATNets"),
+    # Double descent.
+    "double_descent_linear": (
+        "study_double_descent_linear",
+        "More rows, larger errors: double descent of linear regression",
+    ),
 }
 
 
