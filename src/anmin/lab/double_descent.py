@@ -1,4 +1,4 @@
-"""Least squares on either side of the interpolation threshold: exact risks, least norms, and descent that ends early."""
+"""Least squares on either side of the interpolation threshold: exact risks, least norms, early ends of descent."""
 
 from __future__ import annotations
 

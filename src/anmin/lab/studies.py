@@ -17,6 +17,10 @@ STUDIES: dict[str, tuple[str, str]] = {
         "study_double_descent_linear",
         "More rows, larger errors: double descent of linear regression",
     ),
+    "random_features": (
+        "study_random_features",
+        "Random Fourier features: the peak where features are as many as rows",
+    ),
 }
 
 

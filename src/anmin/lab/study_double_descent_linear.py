@@ -98,7 +98,8 @@ def _claims(sizes: Sequence[int], d: int, measured: Sequence[Risk], risks: Table
     near = d - 2
     exact, limit = exact_risk(near, d, 1.0, _NOISE), limiting_risk(near, d, 1.0, _NOISE)
     top = dict(zip(budgets.columns[1:], map(float, budgets.rows[sizes.index(d)][1:]), strict=True))
-    falls = [name for k, name in enumerate(budgets.columns) if k and np.all(np.diff([float(row[k]) for row in budgets.rows]) < 0)]  # fmt: skip
+    curves = np.array([[float(cell) for cell in row] for row in budgets.rows])
+    falls = [name for name, curve in zip(budgets.columns, curves.T, strict=True) if np.all(np.diff(curve) < 0)]
     biases = [abs(measured[k].bias - _exact(sizes, d)[k].bias) for k in far]
     return [
         Claim.judged(
@@ -141,7 +142,7 @@ def _claims(sizes: Sequence[int], d: int, measured: Sequence[Risk], risks: Table
             f"{SOURCE}, Figure 13, explained by derivation",
             "Median error at n = d: "
             + ", ".join(f"{value:.3g} ({name})" for name, value in top.items())
-            + f". With {' and '.join(falls) or 'none of them'} there is no peak at all: the error falls with every row.",
+            + f". With {' and '.join(falls) or 'none of them'} there is no peak: it falls with every row.",
             max(top[name] for name in budgets.columns[1:-1]) < top["without end"] / 2,
         ),
     ]
