@@ -21,6 +21,7 @@ STUDIES: dict[str, tuple[str, str]] = {
         "study_random_features",
         "Random Fourier features: the peak where features are as many as rows",
     ),
+    "width": ("study_width", "Width across the interpolation threshold, without an optimiser to blame"),
 }
 
 
