@@ -11,6 +11,7 @@ from anmin.lab.study import Study
 STUDIES: dict[str, tuple[str, str]] = {
     "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
     "sudoku": ("study_sudoku", "SATNet learns sudoku"),
+    "matching": ("study_matching", "Assignment as a layer, and shapes that are followed with it"),
     "parity": ("study_parity", "Parity through a chain of SATNets"),
     # Double descent.
     "double_descent_linear": (
@@ -22,6 +23,14 @@ STUDIES: dict[str, tuple[str, str]] = {
         "Random Fourier features: the peak where features are as many as rows",
     ),
     "width": ("study_width", "Width across the interpolation threshold, without an optimiser to blame"),
+    # The landscape of small networks.
+    "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
+    "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
+    "initial_scale": (
+        "study_initial_scale",
+        "Large and tiny initial weights: neurons that stay, and neurons that gather",
+    ),
+    "patterns": ("study_patterns", "Activation patterns: which there are, how many, and neurons that share one"),
 }
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from anmin.inspection.plotting import require_matplotlib
 from anmin.lab.figures import STYLE
 
@@ -160,11 +163,24 @@ def animated(
             draw(figure, k)
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", dpi=80)
-        frames.append(Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE))
+        image = Image.open(buffer).convert("RGB")
+        # An octree keeps the colours of thin lines, which the median cut mixes, and gives smaller files.
+        frames.append(image.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     content = io.BytesIO()
     durations = [round(1000 * seconds)] * (n_frames - 1) + [2000]
     frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
     return Picture(name, title, content.getvalue(), "gif")
+
+
+def spread(values: Sequence[float] | NDArray, digits: int = 3, percent: bool = False) -> str:
+    """Return median and range of what several seeds gave, for the sentence of a claim; a dash if there are none."""
+    if not len(values):
+        return "–"
+    factor, unit = (100, "%") if percent else (1, "")
+    middle, low, high = (
+        f"{factor * float(value):.{digits}g}{unit}" for value in (np.median(values), np.min(values), np.max(values))
+    )
+    return middle if low == high else f"{middle} (median; {low} to {high})"
 
 
 def _new(title: str, size: tuple[float, float]) -> tuple[Figure, Any]:
