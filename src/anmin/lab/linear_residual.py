@@ -264,4 +264,3 @@ def random_orientation(rng: np.random.Generator, d: int, spread: float) -> NDArr
     values = np.exp(rng.uniform(-spread, spread, d))
     values[0] *= np.sign(np.linalg.det(left) * np.linalg.det(right))
     return (left * values) @ right
-

@@ -13,6 +13,7 @@ from anmin.estimators import ReLURegressor
 from anmin.lab.double_descent import SOURCE
 from anmin.lab.study import Claim, Study, Table, drawn, spread
 from anmin.lab.width_descent import descended_widths
+from anmin.network import ReLUNetwork
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ class _Curve:
 
 def run(quick: bool = False, seed: int = 0) -> Study:
     """Return the study: widths across the thresholds, with penalties and with descent."""
-    widths, n_seeds, n_steps = (_QUICK, 2, 400) if quick else (_WIDTHS, 5, 4000)
+    widths, n_seeds, n_steps = (_QUICK, 2, 400) if quick else (_WIDTHS, 5, 3000)
     problems = [_problem(np.random.default_rng([seed, k])) for k in range(n_seeds)]
     curves = {name: _solved(problems, widths, alpha) for name, alpha in _ALPHAS.items()}
     curves |= {name: _descended(problems, widths, n_steps, reuse, seed) for name, reuse in _DESCENT.items()}
@@ -107,15 +108,11 @@ def _solved(problems: Sequence[_Problem], widths: Sequence[int], alpha: float | 
 def _descended(problems: Sequence[_Problem], widths: Sequence[int], n_steps: int, reuse: bool, seed: int) -> _Curve:
     X, y = np.array([problem.X for problem in problems]), np.array([problem.y for problem in problems])
     networks = descended_widths(X, y, widths, n_steps=n_steps, rate=0.01, reuse=reuse, seed=seed)
-    found = np.array(
-        [
-            [
-                _errors(net.predict(p.X)[:, 0], net.predict(p.X_test)[:, 0], p)
-                for net, p in zip(nets, problems, strict=True)
-            ]
-            for nets in networks.values()
-        ]
-    )
+
+    def judged(network: ReLUNetwork, problem: _Problem) -> tuple[float, float]:
+        return _errors(network.predict(problem.X)[:, 0], network.predict(problem.X_test)[:, 0], problem)
+
+    found = np.array([list(map(judged, nets, problems)) for nets in networks.values()])
     return _Curve(found[..., 0].T, found[..., 1].T)
 
 
@@ -165,8 +162,8 @@ def _claims(curves: Mapping[str, _Curve], widths: Sequence[int]) -> list[Claim]:
         Claim.judged(
             "The training error first reaches 0 where there are about as many parameters as targets.",
             f"{SOURCE}, fully connected networks, Figure 9",
-            f"Parameters are as many as the {_N} targets at {counted:.1f} neurons; the solver, with next to no penalty, "
-            f"first interpolates (median of seeds) at {threshold}; Adam at {_threshold(scratch, widths)} from scratch "
+            f"Parameters are as many as the {_N} targets at {counted:.1f} neurons; the solver, with next to no "
+            f"penalty, first interpolates (median of seeds) at {threshold}; Adam at {_threshold(scratch, widths)} from scratch "
             f"and {_threshold(reused, widths)} with weights reused (None: at no width).",
             None if threshold is None else counted / 2 <= threshold <= 2 * counted,
         ),
@@ -197,8 +194,8 @@ def _claims(curves: Mapping[str, _Curve], widths: Sequence[int]) -> list[Claim]:
             "A penalty that is chosen from the data takes the peak away.",
             "not in the source; a question of this project",
             f'With alpha="auto" the median error lies between {chosen.median[1:].min():.3g} and '
-            f"{chosen.median[1:].max():.3g} from {widths[1]} neurons on (largest over least {ratio:.2f}, its maximum at "
-            f"{auto_peak}), where alpha = 1e-8 reaches {free.median.max():.3g}. A fixed alpha of 1e-3 reaches "
+            f"{chosen.median[1:].max():.3g} from {widths[1]} neurons on (largest over least {ratio:.2f}, its maximum "
+            f"at {auto_peak}), where alpha = 1e-8 reaches {free.median.max():.3g}. A fixed alpha of 1e-3 reaches "
             f"{curves['alpha=1e-3'].median[1:].max():.3g}.",
             not auto_there or chosen.median[1:].max() < free.median.max() / 5,
         ),
