@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -106,7 +108,7 @@ def test_the_rule_of_the_product_is_the_motion_of_balanced_factors(depth):
     size = norm ** (1 / depth)
     sides = [np.linalg.qr(rng.standard_normal((3, 1)))[0] for _ in range(depth - 1)]
     factors = [size * sides[0] @ (w / norm)[None]]
-    factors += [size * late @ early.T for early, late in zip(sides, sides[1:], strict=False)]
+    factors += [size * late @ early.T for early, late in pairwise(sides)]
     factors.append(size * sides[-1].T)
 
     def multiplied(parts):

@@ -23,6 +23,11 @@ STUDIES: dict[str, tuple[str, str]] = {
         "Random Fourier features: the peak where features are as many as rows",
     ),
     "width": ("study_width", "Width across the interpolation threshold, without an optimiser to blame"),
+    # Residual networks.
+    "residual_linear": (
+        "study_residual_linear",
+        "Linear residual networks: no spurious optima near zero, and depth that does not slow them",
+    ),
     # The landscape of small networks.
     "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
     "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
