@@ -176,3 +176,15 @@ def test_digits_are_sent_to_random_targets():
 def test_bad_input_is_refused_in_one_sentence(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_quick_study_sees_no_spurious_optimum_and_no_slowing_by_depth(monkeypatch):
+    from anmin.lab import study_residual_linear as study
+
+    pytest.importorskip("matplotlib", reason="the study draws")
+    monkeypatch.setattr(study, "_DEPTHS", (1, 2, 4, 16))
+    monkeypatch.setattr(study, "_RATES", 2.0 ** -np.arange(0, 6, 2))
+    outcome = study.run(quick=True, seed=1)
+    verdicts = [claim.verdict for claim in outcome.claims]
+    assert verdicts[:6] == ["agrees", "agrees", "agrees", "differs", "agrees", "agrees"]
+    assert all(np.isfinite(cell) for row in outcome.tables[0].rows for cell in row)

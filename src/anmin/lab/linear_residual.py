@@ -86,7 +86,7 @@ def gradient_bound(factors: NDArray, R: NDArray, covariance: NDArray) -> float:
         If the shapes do not fit.
     """
     _check(factors, R, covariance)
-    tau, n_factors = max(np.linalg.norm(A, 2) for A in factors), len(factors)
+    tau, n_factors = max(float(np.linalg.norm(A, 2)) for A in factors), len(factors)
     least = float(np.linalg.eigvalsh(covariance)[0])
     return 4 * n_factors * max(1 - tau, 0.0) ** (2 * n_factors - 2) * least * excess(factors, R, covariance)
 

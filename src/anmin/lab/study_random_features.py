@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,7 +109,9 @@ def _digits(rng: np.random.Generator, n: int) -> _Data:
 def _sweep(
     name: str, data: Callable[[np.random.Generator], _Data], seeds: int, seed: int, paired: bool = False
 ) -> _Sweep:
-    errors, wrong, norms = [], [], []
+    errors: list[NDArray] = []
+    wrong: list[NDArray] = []
+    norms: list[NDArray] = []
     for k in range(seeds):
         drawn_data = data(np.random.default_rng([seed, k]))
         n = len(drawn_data.X)
@@ -172,15 +175,15 @@ def _complexities(counts: Sequence[int], seed: int) -> Table:
     rows = []
     for N in counts:
         cells = []
-        for error in (_complex_error, _pairs_error, lambda *args: _descent_error(*args, 100)):
-            sizes = range(1, 2 * N + 4)
-            cells.append(effective_complexity(lambda n, N=N, error=error: _mean(error, n, N, seed), sizes, 1e-6))
+        for error in (_complex_error, _pairs_error, _descent_error):
+            mean = partial(_mean, error=error, N=N, seed=seed)
+            cells.append(effective_complexity(mean, range(1, 2 * N + 4), 1e-6))
         rows.append((N, *cells))
     columns = ("N", "complex features", "real pairs", "N real inputs, 100 steps of descent")
     return Table("Effective complexity: most rows fitted to a mean squared error of 1e-6", columns, rows)
 
 
-def _mean(error: Callable[[np.random.Generator, int, int], float], n: int, N: int, seed: int) -> float:
+def _mean(n: int, error: Callable[[np.random.Generator, int, int], float], N: int, seed: int) -> float:
     return float(np.mean([error(np.random.default_rng([seed, n, k]), n, N) for k in range(3)]))
 
 
@@ -194,7 +197,7 @@ def _pairs_error(rng: np.random.Generator, n: int, N: int) -> float:
     return _complex_error(rng, n, N, paired=True)
 
 
-def _descent_error(rng: np.random.Generator, n: int, N: int, steps: int) -> float:
+def _descent_error(rng: np.random.Generator, n: int, N: int, steps: int = 100) -> float:
     X, y = rng.standard_normal((n, N)), rng.standard_normal(n)
     return float(np.mean((X @ descended(X, y, [steps])[0] - y) ** 2))
 

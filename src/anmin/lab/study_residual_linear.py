@@ -231,5 +231,7 @@ def _draw(figure: Figure, steps: dict[str, list[list[float]]], depths: Sequence[
     ax.axhline(1.3 * limit, color="#555555", linewidth=0.8, linestyle=":", label=f"not within {limit} steps")
     ax.set(xscale="log", yscale="log", xlabel="factors", ylabel="steps to a millionth of the first loss")
     ax.set_xticks(depths, [str(depth) for depth in depths])
+    counts = [n for n in (5, 10, 20, 50, 100, 200, 300) if n <= limit]
+    ax.set_yticks(counts, [str(n) for n in counts])
     ax.minorticks_off()
-    ax.legend()
+    ax.legend(loc="center left")

@@ -131,6 +131,12 @@ def _threshold(curve: _Curve, widths: Sequence[int]) -> int | None:
     return widths[int(fits[0])] if len(fits) else None
 
 
+def _roughness(curve: _Curve, columns: Sequence[int]) -> float:
+    """Return the mean change of the log error from one of these widths to the next; nan if there is one alone."""
+    changes = np.abs(np.diff(np.log(curve.test[:, columns]), axis=1)) if columns else np.empty(0)
+    return float(changes.mean()) if changes.size else np.nan
+
+
 def _named(width: int | None) -> str:
     return "no width" if width is None else f"{width} neurons"
 
@@ -165,7 +171,7 @@ def _claims(curves: Mapping[str, _Curve], widths: Sequence[int]) -> list[Claim]:
     scratch_peak, scratch_there = _peaked(scratch, widths)
     reused_peak, reused_there = _peaked(reused, widths)
     around = [k for k, h in enumerate(widths) if threshold is not None and threshold / 2 <= h <= 2 * threshold]
-    rough = [float(np.mean(np.abs(np.diff(np.log(curve.test[:, around]), axis=1)))) for curve in (scratch, reused)]
+    rough = [_roughness(curve, around) for curve in (scratch, reused)]
     counted = (_N - 1) / (_D + 2)
     return [
         Claim.judged(
@@ -189,8 +195,8 @@ def _claims(curves: Mapping[str, _Curve], widths: Sequence[int]) -> list[Claim]:
         Claim.judged(
             "That peak lies at the interpolation threshold, within a factor of 2.",
             f"{SOURCE}, fully connected networks",
-            f"It lies at {peak} neurons; interpolation begins at {_named(threshold)}, and the output layer alone interpolates "
-            f"from {_N - 1} neurons on.",
+            f"It lies at {peak} neurons; interpolation begins at {_named(threshold)}, and the output layer "
+            f"alone interpolates from {_N - 1} neurons on.",
             None if threshold is None or not there else threshold / 2 <= peak <= 2 * threshold,
         ),
         Claim.judged(
@@ -228,7 +234,7 @@ def _claims(curves: Mapping[str, _Curve], widths: Sequence[int]) -> list[Claim]:
             f"Largest median error at {reused_peak} neurons, {reused.median[widths.index(reused_peak)]:.3g}; "
             f"{reused.median[-1]:.3g} at {widths[-1]}. Mean change of log error from one width to the next around the "
             f"threshold: {rough[1]:.2f} reused, {rough[0]:.2f} from scratch.",
-            reused_there and rough[1] < rough[0] if around else None,
+            reused_there and rough[1] < rough[0] if len(around) > 1 else None,
         ),
     ]
 
@@ -244,7 +250,9 @@ def _draw(figure: Figure, curves: Mapping[str, _Curve], widths: Sequence[int]) -
                 ax.fill_between(widths, values.min(axis=0), values.max(axis=0), color=_COLOURS[name], alpha=0.08)
         for where, text in (((_N - 1) / (_D + 2), "parameters = rows"), (_N, "neurons = rows")):
             ax.axvline(where, color="#555555", linewidth=0.8, linestyle=":")
-            ax.annotate(text, (where, 0.02), xycoords=("data", "axes fraction"), rotation=90, ha="right", fontsize=8)
+            ax.annotate(
+                text, (where, 0.99), xycoords=("data", "axes fraction"), rotation=90, ha="right", va="top", fontsize=8
+            )
         ax.set(xscale="log", yscale="log", xlabel="neurons", ylabel=f"{kind} error (squared)")
-    axes[0].set_ylim(1e-2, 30)
-    axes[1].legend(fontsize=8)
+    axes[1].set_ylabel("train error (squared; at least 1e-6)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)

@@ -85,5 +85,5 @@ def _adam(
         ((output - targets) ** 2).mean(dim=1).sum().backward()
         optimiser.step()
         schedule.step()
-    hidden, out, bias = (part.detach().numpy() for part in parts)
-    return hidden, out, bias
+    first, last, bias = (part.detach().numpy() for part in parts)
+    return first, last, bias
