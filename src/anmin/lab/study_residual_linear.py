@@ -234,4 +234,4 @@ def _draw(figure: Figure, steps: dict[str, list[list[float]]], depths: Sequence[
     counts = [n for n in (5, 10, 20, 50, 100, 200, 300) if n <= limit]
     ax.set_yticks(counts, [str(n) for n in counts])
     ax.minorticks_off()
-    ax.legend(loc="center left")
+    ax.legend(loc="upper left")

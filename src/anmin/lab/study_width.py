@@ -142,9 +142,10 @@ def _named(width: int | None) -> str:
 
 
 def _exceeds(curve: _Curve, at: int, other: int) -> bool:
-    """Return whether the error at one width exceeds that at another on the mean of logarithms by a standard error."""
+    """Return whether the error at one width exceeds that at another by a standard error of its logarithm and a tenth."""
     differences = np.log(curve.test[:, at]) - np.log(curve.test[:, other])
-    return bool(differences.mean() > differences.std(ddof=1) / np.sqrt(len(differences)))
+    least = max(np.log(1.1), differences.std(ddof=1) / np.sqrt(len(differences)))  # a plateau is no peak
+    return bool(differences.mean() > least)
 
 
 def _peaked(curve: _Curve, widths: Sequence[int]) -> tuple[int, bool]:
