@@ -142,7 +142,7 @@ def _named(width: int | None) -> str:
 
 
 def _exceeds(curve: _Curve, at: int, other: int) -> bool:
-    """Return whether the error at one width exceeds that at another by a standard error of its logarithm and a tenth."""
+    """Return whether errors at one width exceed those at another by a standard error of logarithms and by a tenth."""
     differences = np.log(curve.test[:, at]) - np.log(curve.test[:, other])
     least = max(np.log(1.1), differences.std(ddof=1) / np.sqrt(len(differences)))  # a plateau is no peak
     return bool(differences.mean() > least)
