@@ -13,6 +13,21 @@ STUDIES: dict[str, tuple[str, str]] = {
     "sudoku": ("study_sudoku", "SATNet learns sudoku"),
     "matching": ("study_matching", "Assignment as a layer, and shapes that are followed with it"),
     "parity": ("study_parity", "Parity through a chain of SATNets"),
+    # Double descent.
+    "double_descent_linear": (
+        "study_double_descent_linear",
+        "More rows, larger errors: double descent of linear regression",
+    ),
+    "random_features": (
+        "study_random_features",
+        "Random Fourier features: the peak where features are as many as rows",
+    ),
+    "width": ("study_width", "Width across the interpolation threshold, without an optimiser to blame"),
+    # Residual networks.
+    "residual_linear": (
+        "study_residual_linear",
+        "Linear residual networks: no spurious optima near zero, and depth that does not slow them",
+    ),
     # The landscape of small networks.
     "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
     "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
