@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import types
 
@@ -151,3 +152,10 @@ def test_every_study_that_is_known_has_a_module_and_a_title():
         assert callable(__import__(f"anmin.lab.{module}", fromlist=["run"]).run), name
         assert title
         assert not title.endswith(".")
+
+
+def test_the_page_on_the_lab_names_every_study():
+    from pathlib import Path
+
+    page = (Path(__file__).parents[1] / "docs/lab.md").read_text("utf-8")
+    assert set(re.findall(r"^- `(\w+)`:", page, re.M)) == set(studies.STUDIES)
