@@ -176,11 +176,7 @@ def train(tracker: Tracker, rng: np.random.Generator, *, steps: int, rate: float
     optimiser = torch.optim.Adam(tracker.parameters(), rate)
     losses = []
     for _ in range(steps):
-        clips = [clip(rng) for _ in range(batch)]
-        frames, masks, proposals = (
-            torch.from_numpy(np.array([getattr(one, name) for one in clips])).float()
-            for name in ("frames", "masks", "proposals")
-        )
+        frames, masks, proposals = _stacked([clip(rng) for _ in range(batch)])
         optimiser.zero_grad()
         templates = tracker.described(frames[:, 0], masks[:, 0])[:, None]
         X = tracker(frames[:, 1:], templates, masks[:, :-1], proposals[:, 1:], exact=False)
@@ -205,27 +201,41 @@ class Score:
 
 
 def score(tracker: Tracker, clips: list[Clip], greedy: bool = False) -> Score:
-    """Follow objects through clips from their first true masks alone; ``greedy`` takes the cheapest pairs in turn."""
+    """Follow objects through clips, all at once, from their first true masks alone.
+
+    ``greedy`` takes the cheapest pairs in turn.
+    """
+    frames, masks, proposals = _stacked(clips)
+    which = np.array([one.which for one in clips])
     right, overlaps, refined = [], [], []
-    for one in clips:
-        frames, masks, proposals = (torch.from_numpy(a).float() for a in (one.frames, one.masks, one.proposals))
-        before = masks[0]
-        with torch.no_grad():
-            templates = tracker.described(frames[0], masks[0])
-            for t in range(1, len(frames)):
-                if greedy:
-                    chosen = _greedy(tracker.cost(frames[t], templates, before, proposals[t]).numpy())
-                else:
-                    chosen = tracker(frames[t], templates, before, proposals[t], exact=True).argmax(dim=1).numpy()
-                right.append(chosen == one.which[t])
-                before = proposals[t][chosen]
-                overlaps.append(_overlap(before, masks[t]))
-                refined.append(_overlap((tracker.mended(frames[t], before) > 0.5).float(), masks[t]))
+    before, each = masks[:, 0], torch.arange(len(clips))[:, None]
+    with torch.no_grad():
+        templates = tracker.described(frames[:, 0], masks[:, 0])
+        for t in range(1, frames.shape[1]):
+            now, found = frames[:, t], proposals[:, t]
+            if greedy:
+                costs = tracker.cost(now, templates, before, found).numpy()
+                chosen = torch.from_numpy(np.array([_greedy(cost) for cost in costs]))
+            else:
+                chosen = tracker(now, templates, before, found, exact=True).argmax(dim=-1)
+            right.append(chosen.numpy() == which[:, t])
+            before = found[each, chosen]
+            overlaps.append(_overlap(before, masks[:, t]))
+            refined.append(_overlap((tracker.mended(now, before) > 0.5).float(), masks[:, t]))
     return Score(float(np.mean(right)), float(np.mean(overlaps)), float(np.mean(refined)))
 
 
+def _stacked(clips: list[Clip]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return frames, masks and proposals of all clips, the clip first."""
+    return (
+        torch.from_numpy(np.array([one.frames for one in clips])).float(),
+        torch.from_numpy(np.array([one.masks for one in clips])).float(),
+        torch.from_numpy(np.array([one.proposals for one in clips])).float(),
+    )
+
+
 def _overlap(found: Tensor, true: Tensor) -> float:
-    return float(torch.diagonal(intersection_over_union(found, true)).mean())
+    return float(torch.diagonal(intersection_over_union(found, true), dim1=-2, dim2=-1).mean())
 
 
 def _greedy(cost: NDArray) -> NDArray:
