@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+from anmin.blas import one_thread
 from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
@@ -72,4 +73,6 @@ def run_study(name: str, quick: bool = False, seed: int = 0) -> Study:
     if name not in STUDIES:
         raise ValueError(f"There is no study {name!r}; there are {', '.join(STUDIES)}.")
     run: Callable[..., Study] = import_module(f"anmin.lab.{STUDIES[name][0]}").run
-    return run(quick=quick, seed=seed)
+    # Their matrices are small: threads of BLAS would wait for each other, above all beside those of PyTorch.
+    with one_thread(when=True):
+        return run(quick=quick, seed=seed)
