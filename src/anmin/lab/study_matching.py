@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmin.lab.baselines import one_thread
 from anmin.lab.study import Claim, Study, Table, drawn
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ _SOURCE = "review of discrete optimisers as layers, section on DMM-Net"
 
 def run(quick: bool = False, seed: int = 0) -> Study:
     """Return the study: random costs, and clips made for the purpose."""
+    import torch
+
+    with one_thread(torch):  # networks are small
+        return _study(quick, seed)
+
+
+def _study(quick: bool, seed: int) -> Study:
     rows, share, gaps = _assignments(20 if quick else 50, seed)
     seeds = range(seed, seed + (1 if quick else 5))
     before, after, greedy = zip(*(_followed(one, 12 if quick else 120) for one in seeds), strict=True)
