@@ -80,7 +80,7 @@ class ConvexReLURegressor(BaseConvex):
         The loss of ``network_``, in the coordinates solved in, and what no network of these patterns can be below; 0
         where ``alpha_`` is 0.
     gap_ : float
-        (loss_ − bound_)/loss_.
+        (``loss_`` − ``bound_``)/``loss_``.
     residual_ : float
         How far the conditions of optimality are from holding, in the measure of ``tol``.
     violation_ : float
@@ -210,7 +210,7 @@ class GatedReLURegressor(BaseConvex):
         The loss of ``network_``, in the coordinates solved in, and what no network with these gates can be below; 0
         where ``alpha_`` is 0.
     gap_ : float
-        (loss_ − bound_)/loss_.
+        (``loss_`` − ``bound_``)/``loss_``.
     residual_ : float
         How far the conditions of optimality are from holding, in the measure of ``tol``.
     alphas_ : ndarray of shape (m,)

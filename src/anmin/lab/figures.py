@@ -12,6 +12,7 @@ import numpy as np
 
 from anmin.atomic import written_atomically
 from anmin.lab import protocol, tables
+from anmin.lab.colours import AMBER, BLUE, GREEN, PURPLE, SKY, VERMILION
 from anmin.lab.protocol import STUDIES
 from anmin.lab.results import Run
 from anmin.lab.simulation import Setting
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 #: One colour for each method in all figures, told apart by colour-blind readers too (Okabe and Ito).
 _COLOURS = {
     "SGD": "#999999",
-    "Adam": "#0072B2",
-    "Adam-L": "#56B4E9",
-    "L-BFGS": "#009E73",
-    "ANMIN": "#D55E00",
-    "ANMIN-L": "#E69F00",
+    "Adam": BLUE,
+    "Adam-L": SKY,
+    "L-BFGS": GREEN,
+    "ANMIN": VERMILION,
+    "ANMIN-L": AMBER,
 }
 #: The same palette for curves of no fixed method, in the order in which they are told apart best.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444", "#999999")
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, AMBER, SKY, "#444444", "#999999")
 #: Of all figures here, for ``matplotlib.rc_context``.
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -117,14 +118,14 @@ def lbfgs_curves(runs: Mapping[str, Run]) -> Figure:
         axis.plot(curve["train_mse"] / variance, color=_COLOURS["L-BFGS"])
         if run.iterations < run.settings["epochs"]:
             last = len(curve["train_mse"]) - 1
-            axis.plot(last, curve["train_mse"][-1] / variance, "X", color="#D55E00", markersize=9)
+            axis.plot(last, curve["train_mse"][-1] / variance, "X", color=VERMILION, markersize=9)
             axis.annotate(
                 f"not finite in\nepoch {run.iterations}",
                 (last, curve["train_mse"][-1] / variance),
                 (10, 0),
                 textcoords="offset points",
                 va="center",
-                color="#D55E00",
+                color=VERMILION,
             )
         axis.axhline(1.0, color="#555555", linewidth=0.8, linestyle=":")
         axis.set(yscale="log", xlabel="epoch", title=STUDIES[name].title, xlim=(-2, run.settings["epochs"] + 2))
@@ -142,9 +143,7 @@ def log_determinants(runs: Mapping[str, Run]) -> Figure:
         axis.plot(np.arange(1, len(values) + 1), values, "o-", markersize=3, color=_COLOURS["ANMIN"], label="system")
         axis.axhline(-10_000, color="black", linewidth=1.0, label="threshold τ = −10,000")
         least = size * math.log(protocol.PENALTY)
-        axis.axhline(
-            least, color="#0072B2", linewidth=1.2, linestyle=(0, (3, 2)), label="least that the penalty allows"
-        )
+        axis.axhline(least, color=BLUE, linewidth=1.2, linestyle=(0, (3, 2)), label="least that the penalty allows")
         axis.set(xlabel="iteration", title=STUDIES[name].title)
         axis.yaxis.set_major_formatter(_numbers())
     axes[0].set_ylabel("log-determinant")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmin.lab.colours import AMBER, BLUE, GREEN, VERMILION
 from anmin.lab.initial_scale import POINTS, TARGETS, Path, alignment, gathered, growing, predicted_point
-from anmin.lab.neuron_pictures import BLUE, GREEN, ORANGE, RED, draw_fit, draw_neurons, output
+from anmin.lab.neuron_pictures import draw_fit, draw_neurons, output
 from anmin.lab.study import Picture, Table, animated, drawn
 
 if TYPE_CHECKING:
@@ -24,18 +25,18 @@ def phases(path: Path) -> Picture:
 
     def draw(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True)
-        upper.plot(path.losses[: last + 1] / path.losses[0], color=RED, linewidth=2, label="loss / first loss")
+        upper.plot(path.losses[: last + 1] / path.losses[0], color=VERMILION, linewidth=2, label="loss / first loss")
         medians = [float(np.median(alignment(path.kept[step]))) for step in steps]
         there = [gathered(path.kept[step]).sum() / growing(path.kept[step]).sum() for step in steps]
         upper.plot(steps, medians, color=BLUE, label="median cosine with the early direction")
         upper.plot(steps, there, color=GREEN, label="share of neurons at the predicted point, which moves in the fit")
-        upper.axvspan(0, begins, color=ORANGE, alpha=0.12, linewidth=0, label="alignment (loss above 95%)")
+        upper.axvspan(0, begins, color=AMBER, alpha=0.12, linewidth=0, label="alignment (loss above 95%)")
         upper.set(ylabel="share or cosine", ylim=(-0.05, 1.05))
         figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
         norms = [np.quantile(np.linalg.norm(path.kept[step].W, axis=0), (0.5, 1.0)) for step in steps]
         for values, name, colour in zip(np.transpose(norms), ("median", "largest"), (GREEN, BLUE), strict=True):
             lower.plot(steps, values, color=colour, label=f"{name} norm of a neuron")
-        lower.axvspan(0, begins, color=ORANGE, alpha=0.12, linewidth=0)
+        lower.axvspan(0, begins, color=AMBER, alpha=0.12, linewidth=0)
         lower.set(yscale="log", ylabel="norm ‖w‖", xlabel=f"step (rate {path.rate:g})", xlim=(0, last))
         lower.legend(loc="upper left", fontsize=9)
 
@@ -49,12 +50,12 @@ def shares_by_scale(scales: Table) -> Picture:
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         columns = np.array(scales.rows, dtype=float).T
-        for k, colour, name in ((1, BLUE, "random signs"), (4, ORANGE, "mirrored: output 0 at first")):
+        for k, colour, name in ((1, BLUE, "random signs"), (4, AMBER, "mirrored: output 0 at first")):
             ax.plot(columns[0], 100 * columns[k], "o-", color=colour, label=name, markersize=4)
             ax.fill_between(
                 columns[0], 100 * columns[k + 1], 100 * columns[k + 2], color=colour, alpha=0.2, linewidth=0
             )
-        ax.axhline(5, color=RED, linewidth=1, linestyle=":", label="5%")
+        ax.axhline(5, color=VERMILION, linewidth=1, linestyle=":", label="5%")
         ax.set(
             xscale="log", xlabel="norm of a neuron at first", ylabel="neurons of another pattern (%)", ylim=(0, None)
         )
@@ -90,7 +91,7 @@ def animation(name: str, title: str, path: Path, n_frames: int, logarithmic: boo
         )
         upper.legend(loc="upper left", fontsize=8)
         if not logarithmic:
-            lower.axvline(predicted_point(), color=ORANGE, linewidth=1.2, label="predicted activation point")
+            lower.axvline(predicted_point(), color=AMBER, linewidth=1.2, label="predicted activation point")
             lower.legend(loc="upper right", fontsize=8)
         draw_neurons(lower, W, np.linalg.norm(W, axis=0), s=14, alpha=0.5)
         lower.set(xlabel="input x; activation point of a neuron (triangle)", ylabel="norm ‖w‖", ylim=limits)

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.colours import BLUE, GREEN, VERMILION
 from anmin.lab.descent import activation_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe and Ito.
-BLUE, ORANGE, GREEN, RED, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#777777"
 
 
 def output(W: NDArray, a: NDArray, x: NDArray) -> NDArray:
@@ -27,7 +25,7 @@ def draw_fit(ax: Axes, x: NDArray, y: NDArray, W: NDArray, a: NDArray, limits: t
     inside = creases[(creases > limits[0]) & (creases < limits[1])]
     at = np.sort(np.concatenate([inside, np.linspace(*limits, 50)]))
     ax.plot(at, output(W, a, at), color=BLUE, linewidth=1.6, label="output of the network")
-    ax.plot(x, y, "x", color=RED, markersize=8, markeredgewidth=2, label="points to be fitted", zorder=4)
+    ax.plot(x, y, "x", color=VERMILION, markersize=8, markeredgewidth=2, label="points to be fitted", zorder=4)
     ax.set_xlim(*limits)
 
 

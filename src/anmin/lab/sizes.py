@@ -13,6 +13,7 @@ import numpy as np
 
 from anmin.atomic import written_atomically
 from anmin.lab import accuracy, contest, protocol
+from anmin.lab.colours import BLUE, GREEN, VERMILION
 from anmin.lab.figures import STYLE, import_matplotlib, plain_log_ticks
 from anmin.lab.results import Run, RunFile, complete
 from anmin.lab.rivals import LightGBM, MLPLbfgs, Ours, Rival
@@ -30,7 +31,7 @@ MOST_SECONDS = 60.0
 #: Few trees need large steps, many trees small ones; every combination is tried.
 _TREES, _LEAVES = (1, 3, 10, 30, 100, 300, 1000), (4, 8, 16, 32, 64)
 _RATES = {1: (1.0,), 3: (0.5, 1.0), 10: (0.3, 0.6), 30: (0.1, 0.3), 100: (0.1, 0.3), 300: (0.1, 0.3), 1000: (0.1, 0.3)}
-_COLOURS = {Ours.name: "#D55E00", LightGBM.name: "#009E73", MLPLbfgs.name: "#0072B2"}
+_COLOURS = {Ours.name: VERMILION, LightGBM.name: GREEN, MLPLbfgs.name: BLUE}
 
 
 def run(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from anmin.arrangements import patterns_of
+from anmin.lab.colours import BLUE, GREY, VERMILION
 from anmin.lab.descent import descend
-from anmin.lab.neuron_pictures import BLUE, GREY, RED
 from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn
 from anmin.rows import ArrayRows
 from anmin.solvers.convex import solve_convex
@@ -218,7 +218,7 @@ def _draw(figure: Figure, paths: Sequence[Path]) -> None:
         labels = ("loss of the network", "convex optimum of its patterns", "convex optimum of the first patterns")
         loss, best, first = labels if k == 0 else 3 * (None,)
         left.plot(path.losses, color=BLUE, label=loss, **style)
-        left.plot(path.steps, path.optima, color=RED, label=best, **style)
+        left.plot(path.steps, path.optima, color=VERMILION, label=best, **style)
         if k == 0:
             left.axhline(path.optima[0], color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label=first)
         right.plot(

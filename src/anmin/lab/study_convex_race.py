@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from anmin.datasets.files import data_folder
 from anmin.lab import race
+from anmin.lab.colours import AMBER, BLUE, GREEN, GREY, PURPLE, SKY, VERMILION
 from anmin.lab.figures import plain_log_ticks
-from anmin.lab.neuron_pictures import BLUE, GREEN, GREY, ORANGE, RED, SKY
 from anmin.lab.results import load_average
 from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn
 from anmin.lab.table_race import (
@@ -41,7 +41,7 @@ _SLACK = 1e-6
 _EARLIEST = 1e-2  # seconds from which curves are shown
 _BLOG = "Mercklé, Iutzeler & Redko, The Hidden Convex Optimization Landscape, of the solver of Mishkin et al."
 _SCNN = "Mishkin, Sahiner & Pilanci, Fast Convex Optimization for Two-Layer ReLU Networks, Fig. 1"
-_COLOURS = dict(zip(METHODS, (RED, ORANGE, "#CC79A7", GREY, SKY, BLUE, GREEN, "#000000"), strict=True))
+_COLOURS = dict(zip(METHODS, (VERMILION, AMBER, PURPLE, GREY, SKY, BLUE, GREEN, "#000000"), strict=True))
 FULL = Size(
     7, 2000, 4000, 2.0, 5,
     {"sgd": (0.003, 0.01, 0.03, 0.1, 0.3), "adam": (0.0003, 0.001, 0.003, 0.01, 0.03)},

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.lab.baselines import Recipe, import_torch, train
+from anmin.lab.colours import AMBER, BLUE, GREEN, GREY, VERMILION
 from anmin.lab.images import CIFAR, MNIST, Images, cifar, digits, is_there, mnist
-from anmin.lab.neuron_pictures import BLUE, GREEN, GREY, ORANGE, RED
 from anmin.lab.race import drawn_gates
 from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn
 from anmin.rows import ArrayRows
@@ -36,7 +36,7 @@ RATES: dict[Literal["adam", "sgd", "adagrad"], tuple[float, ...]] = {
 }
 _NAMES = {"adam": "Adam", "sgd": "SGD", "adagrad": "Adagrad"}
 _WIDE = "Adam, as many weights"
-_COLOURS = {"convex": RED, "Adam": BLUE, "SGD": GREY, "Adagrad": GREEN, _WIDE: ORANGE}
+_COLOURS = {"convex": VERMILION, "Adam": BLUE, "SGD": GREY, "Adagrad": GREEN, _WIDE: AMBER}
 
 
 class Size(NamedTuple):

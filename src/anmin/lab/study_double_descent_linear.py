@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmin.lab.colours import BLUE, GREEN, VERMILION
 from anmin.lab.double_descent import SOURCE, Risk, descended, exact_risk, limiting_risk
 from anmin.lab.study import Claim, Study, Table, drawn
 
@@ -17,7 +18,6 @@ _NOISE = 0.1
 _RATIOS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.96, 1.0, 1.04, 1.1, 1.2, 1.5, 2.0)
 _GATE = 0.2  # |γ − 1| from which means of a few dozen draws settle
 _BUDGETS = (30, 300, None)
-_BLUE, _ORANGE, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 
 
 def run(quick: bool = False, seed: int = 0) -> Study:
@@ -154,14 +154,14 @@ def _draw_risk(figure: Figure, sizes: Sequence[int], d: int, risks: Table) -> No
     exact = [exact_risk(int(n), d, 1.0, _NOISE) for n in counts]
     for left in (True, False):
         side = (counts < d) == left
-        for name, colour in (("total", _BLUE), ("bias", _GREEN), ("variance", _ORANGE)):
+        for name, colour in (("total", BLUE), ("bias", GREEN), ("variance", VERMILION)):
             values = np.array([getattr(risk, name) for risk in exact])[side]
             # On a logarithmic axis a bias of 0 is no line.
             if name != "bias" or left:
                 ax.plot(counts[side] / d, values, color=colour, label=f"exact {name}" if left else None)
     means = [row for row in risks.rows if abs(int(row[0]) - d) > 1]
     ratios = [float(row[0]) / d for row in means]
-    ax.plot(ratios, [float(row[1]) + float(row[3]) for row in means], "o", color=_BLUE, label="measured total")
+    ax.plot(ratios, [float(row[1]) + float(row[3]) for row in means], "o", color=BLUE, label="measured total")
     ax.plot(
         [float(row[0]) / d for row in risks.rows],
         [float(row[-1]) for row in risks.rows],
@@ -176,7 +176,7 @@ def _draw_risk(figure: Figure, sizes: Sequence[int], d: int, risks: Table) -> No
 def _draw_budgets(figure: Figure, d: int, budgets: Table) -> None:
     ax = figure.subplots()
     ratios = [float(row[0]) / d for row in budgets.rows]
-    for k, colour in zip(range(1, len(budgets.columns)), (_GREEN, _ORANGE, _BLUE), strict=True):
+    for k, colour in zip(range(1, len(budgets.columns)), (GREEN, VERMILION, BLUE), strict=True):
         ax.plot(
             ratios, [float(row[k]) for row in budgets.rows], "o-", color=colour, label=budgets.columns[k], markersize=4
         )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.colours import AMBER, GREEN, GREY, SKY, VERMILION
 from anmin.lab.descent import SOURCE, activation_points, descend
 from anmin.lab.landscapes import cone, local_minima
-from anmin.lab.neuron_pictures import GREEN, GREY, ORANGE, RED, SKY, draw_fit, draw_neurons
+from anmin.lab.neuron_pictures import draw_fit, draw_neurons
 from anmin.lab.study import Claim, Picture, Study, Table, animated, drawn, spread
 
 if TYPE_CHECKING:
@@ -289,11 +290,11 @@ def _picture_of_one(minima: list[tuple[float, float]]) -> Picture:
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         w = np.linspace(-2.5, 2.5, 501)
-        for on, colour in zip(_ON[1:], (SKY, ORANGE, GREEN), strict=True):
+        for on, colour in zip(_ON[1:], (SKY, AMBER, GREEN), strict=True):
             values = np.sum((np.multiply.outer(w, np.array(on) * _X[:, 0]) - _Y_ONE) ** 2, axis=-1)
             label = f"program of the pattern ({on[0]}, {on[1]})"
             ax.plot(w, values, color=colour, linestyle=(0, (4, 2)), label=label)
-        ax.plot(w, one_neuron(w), color=RED, linewidth=2.5, label="loss of the neuron", zorder=3)
+        ax.plot(w, one_neuron(w), color=VERMILION, linewidth=2.5, label="loss of the neuron", zorder=3)
         ax.plot(*np.transpose(minima), "o", color="black", label="its minima", zorder=4)
         for at, loss in minima:
             ax.annotate(f"w = {at:.2f}, loss {loss:.2f}", (at, loss), (0, -18), textcoords="offset points", ha="center")
@@ -317,8 +318,8 @@ def _picture_of_two() -> Picture:
 
         filled = ax.contourf(w, w, loss, levels=levels, cmap="viridis", norm=BoundaryNorm(levels, 256))
         figure.colorbar(filled, ax=ax, label="sum of squared errors", ticks=[0, 0.5, 1, 2, 4, 7, 15, 30])
-        ax.plot([0, 2], [2, 0], color=RED, linewidth=3, label="plateau w₁ + w₂ = 2: loss 1 = y₁²")
-        ax.plot([0, -1], [-1, 0], color=ORANGE, linewidth=3, label="plateau w₁ + w₂ = −1: loss 4 = y₂²")
+        ax.plot([0, 2], [2, 0], color=VERMILION, linewidth=3, label="plateau w₁ + w₂ = 2: loss 1 = y₁²")
+        ax.plot([0, -1], [-1, 0], color=AMBER, linewidth=3, label="plateau w₁ + w₂ = −1: loss 4 = y₂²")
         ax.plot([2, -1], [-1, 2], "*", color="white", markersize=15, markeredgecolor="black", label="loss 0")
         ax.set(xlabel="weight w₁", ylabel="weight w₂", aspect="equal")
         ax.grid(False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anmin.lab.baselines import one_thread
+from anmin.lab.colours import BLUE, VERMILION
 from anmin.lab.study import Claim, Study, Table, drawn
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ def _followed(seed: int, steps: int):  # type: ignore[no-untyped-def]
 def _draw(figure: Figure, rows: list[tuple[str, float, float]]) -> None:
     left, right = figure.subplots(1, 2)
     names, excess, same = zip(*rows, strict=True)
-    left.bar(names, np.maximum(excess, 0), color="#0072B2", label="relaxed assignment")
-    right.bar(names, 100 * np.array(same), color="#D55E00", label="largest entry of each row")
+    left.bar(names, np.maximum(excess, 0), color=BLUE, label="relaxed assignment")
+    right.bar(names, 100 * np.array(same), color=VERMILION, label="largest entry of each row")
     left.set(xlabel="steps, rounds of projections", ylabel="mean cost over the least")
     right.set(xlabel="steps, rounds of projections", ylabel="same as the Hungarian method (%)", ylim=(0, 112))
     for ax in (left, right):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anmin.lab.colours import BLUE, VERMILION
 from anmin.lab.maxsat import fewest_unsatisfied, n_unsatisfied, relaxed_maxsat
 from anmin.lab.study import Claim, Study, Table, drawn
 
@@ -103,9 +104,9 @@ def _miscounts(size: int) -> float:
 def _draw(figure: Figure, found: dict[int, list[tuple]]) -> None:
     axes = figure.subplots(1, 2)
     names = (
-        ("relaxation", "#0072B2", "o-"),
+        ("relaxation", BLUE, "o-"),
         ("brute force", "#000000", "s-"),
-        ("best of 50 roundings", "#D55E00", "^--"),
+        ("best of 50 roundings", VERMILION, "^--"),
     )
     for ax, (literals, values) in zip(axes, found.items(), strict=True):
         densities, *curves = np.array(values).T

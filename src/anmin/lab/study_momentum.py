@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from anmin.lab.colours import AMBER, BLUE, GREEN, PURPLE, SKY, VERMILION
 from anmin.lab.iris import BATCH, EVERY, TRAIN, Descent, descent_on_iris
 from anmin.lab.momentum import (
     Rule,
@@ -30,14 +31,14 @@ _ADAPTIVE = (_ADAGRAD, _RMSPROP, _ADAM, _NADAM)
 _WHERE = '[004] "The Use of Momentum", Iris'
 _COLOURS = {
     _SGD: "#000000",
-    _SGDM: "#0072B2",
-    _NAG: "#56B4E9",
-    "QHM": "#009E73",
-    "DEMON": "#CC79A7",
+    _SGDM: BLUE,
+    _NAG: SKY,
+    "QHM": GREEN,
+    "DEMON": PURPLE,
     _ADAGRAD: "#000000",
-    _RMSPROP: "#D55E00",
-    _ADAM: "#E69F00",
-    _NADAM: "#0072B2",
+    _RMSPROP: VERMILION,
+    _ADAM: AMBER,
+    _NADAM: BLUE,
 }
 
 

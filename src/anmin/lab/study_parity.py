@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anmin.lab.baselines import one_thread
+from anmin.lab.colours import BLUE
 from anmin.lab.study import Claim, Study, Table, drawn
 
 if TYPE_CHECKING:
@@ -104,6 +105,6 @@ def _first_over_last(model: Parity, bits: Tensor, odd: Tensor) -> float:
 def _draw(figure: Figure, slopes: list[tuple[int, float]]) -> None:
     ax = figure.subplots()
     lengths, values = np.array(slopes).T
-    ax.plot(lengths, np.maximum(values, 1e-45), "o", color="#0072B2", alpha=0.6, label="one seed")
+    ax.plot(lengths, np.maximum(values, 1e-45), "o", color=BLUE, alpha=0.6, label="one seed")
     ax.set(xlabel="bits of a string", ylabel="derivative by the first bit, over the last", yscale="log")
     ax.legend()

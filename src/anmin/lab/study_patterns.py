@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.arrangements import all_patterns, n_patterns, n_patterns_bound, patterns_of
+from anmin.lab.colours import AMBER, BLUE, GREEN, GREY, SKY, VERMILION
 from anmin.lab.descent import SOURCE, descend
-from anmin.lab.neuron_pictures import BLUE, GREEN, GREY, ORANGE, RED, SKY, draw_fit, draw_neurons, output
+from anmin.lab.neuron_pictures import draw_fit, draw_neurons, output
 from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn, spread
 from anmin.network import ReLUNetwork
 from anmin.objective import penalty
@@ -217,14 +218,14 @@ def _picture_of_ten() -> Picture:
         at = np.linspace(-2.5, 2.5, 201)
         for k, ax in enumerate(panels.ravel()):
             repeated = words.count(words[k]) > 1
-            ax.plot(at, output(W[:, [k]], np.ones(1), at), color=RED if repeated else BLUE, linewidth=2)
+            ax.plot(at, output(W[:, [k]], np.ones(1), at), color=VERMILION if repeated else BLUE, linewidth=2)
             active = with_bias(_POINTS) @ W[:, k] > 0
             ax.plot(_POINTS[active], np.zeros(active.sum()), "o", color="black", label="active point")
             ax.plot(
                 _POINTS[~active], np.zeros((~active).sum()), "o", color="black", mfc="white", label="point not active"
             )
             draw_neurons(ax, W[:, [k]], np.full(1, -0.7), s=60)
-            ax.set_title(f"pattern {words[k]}", color=RED if repeated else "black")
+            ax.set_title(f"pattern {words[k]}", color=VERMILION if repeated else "black")
             ax.set(xlim=(-2.5, 2.5), ylim=(-1.2, 4.2))
         for ax in panels[1]:
             ax.set_xlabel("input x")
@@ -240,12 +241,12 @@ def _picture_of_counts() -> Picture:
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         n = np.arange(2, 101)
-        for d, colour in ((2, SKY), (3, GREEN), (5, ORANGE), (10, BLUE)):
+        for d, colour in ((2, SKY), (3, GREEN), (5, AMBER), (10, BLUE)):
             ax.plot(n, [float(n_patterns(int(k), d)) for k in n], color=colour, label=f"{d} inputs")
             more = n[n > d]
             ax.plot(more, [n_patterns_bound(int(k), d) for k in more], color=colour, linestyle=(0, (2, 2)), linewidth=1)
         ax.plot(n, 2.0**n, color=GREY, linestyle=":", label="2ⁿ")
-        ax.plot(100, 1e25, "X", color=RED, markersize=9, label="printed for 100 points, 10 inputs", clip_on=False)
+        ax.plot(100, 1e25, "X", color=VERMILION, markersize=9, label="printed for 100 points, 10 inputs", clip_on=False)
         ax.set(yscale="log", xlabel="points n", ylabel="patterns", ylim=(1, 1e27), xlim=(0, 102))
         ax.legend(loc="upper left", ncols=2)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.colours import AMBER, BLUE, GREEN, SKY, VERMILION
 from anmin.lab.descent import SOURCE, descend
 from anmin.lab.landscapes import best_convex_1d, best_network, best_of, local_minima
-from anmin.lab.neuron_pictures import BLUE, GREEN, ORANGE, RED, SKY
 from anmin.lab.study import Claim, Picture, Study, Table, drawn
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _picture() -> Picture:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         z = np.linspace(-0.5, 1.5, 401)
-        for value, colour in ((0.1, SKY), (0.5, BLUE), (1.0, GREEN), (2.0, RED)):
+        for value, colour in ((0.1, SKY), (0.5, BLUE), (1.0, GREEN), (2.0, VERMILION)):
             left.plot(z, (z - 1) ** 2 + value * np.abs(z), color=colour, label=f"λ = {value:g}")
             best = max(1 - value / 2, 0)
             left.plot(best, value - value**2 / 4, "o", color=colour)
@@ -182,7 +182,7 @@ def _picture() -> Picture:
         rng = np.random.default_rng(0)
         some = np.linspace(0.05, 1.0, 9)
         fine = np.linspace(0.01, 1.0, 50)
-        for factor, colour, note in ((1, ORANGE, " (printed)"), (2, BLUE, "")):
+        for factor, colour, note in ((1, AMBER, " (printed)"), (2, BLUE, "")):
             values = [best_convex_1d(_X[:, 0], _Y, factor * value) for value in fine]
             right.plot(fine, values, color=colour, label=f"convex, β = {'' if factor == 1 else factor}λ{note}")
         values = [best_network(_X, _Y, 2, value, rng, 10) for value in some]

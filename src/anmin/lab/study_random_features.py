@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.colours import BLUE, GREEN, VERMILION
 from anmin.lab.double_descent import SOURCE, descended, effective_complexity, least_norm
 from anmin.lab.random_features import fit_fourier, fourier_features
 from anmin.lab.study import Claim, Study, Table, drawn
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHARES = (1 / 30, 0.1, 0.25, 0.4, 0.5, 0.6, 0.8, 0.95, 1.0, 1.05, 1.25, 2.0, 4.0, 10.0)
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _draw(figure: Figure, synthetic: _Sweep, digits: _Sweep) -> None:
     for column, sweep in zip(axes.T, (synthetic, digits), strict=True):
         shares = np.array(sweep.counts) / sweep.n
         for ax, values, name, colour in zip(
-            column, (sweep.errors, sweep.norms), ("test error", "‖a‖"), (_BLUE, _ORANGE), strict=True
+            column, (sweep.errors, sweep.norms), ("test error", "‖a‖"), (BLUE, VERMILION), strict=True
         ):
             ax.plot(shares, values, "o-", color=colour, markersize=4, label=f"median {name}")
             ax.axvline(1, color="#555555", linewidth=0.8, linestyle=":")
@@ -240,7 +240,7 @@ def _draw(figure: Figure, synthetic: _Sweep, digits: _Sweep) -> None:
 
 def _draw_pairs(figure: Figure, synthetic: _Sweep, pairs: _Sweep) -> None:
     ax = figure.subplots()
-    for sweep, name, colour in ((synthetic, "complex", _BLUE), (pairs, "cos and sin", _GREEN)):
+    for sweep, name, colour in ((synthetic, "complex", BLUE), (pairs, "cos and sin", GREEN)):
         ax.plot(np.array(sweep.counts) / sweep.n, sweep.errors, "o-", color=colour, markersize=4, label=name)
     ax.set(xscale="log", yscale="log", xlabel="frequencies for each row, N/n", ylabel="median test error (squared)")
     ax.legend()

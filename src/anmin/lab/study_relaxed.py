@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.history import Record, Status
-from anmin.lab.neuron_pictures import BLUE, RED
+from anmin.lab.colours import BLUE, VERMILION
 from anmin.lab.planted_sums import PlantedSum, distance, plant, sum_of_relus
 from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn
 from anmin.network import ReLUNetwork
@@ -28,7 +28,7 @@ _STRIDE = 10  # iterations between two points of a curve
 _SOON = 2000  # iterations of the source, and of the pictures
 #: By number of neurons, μ of the source for half of the gradient (it has 0.08 of the whole for three neurons).
 _STEPS = {1: 0.1, 3: 0.16}
-_COLOURS = {True: RED, False: BLUE}
+_COLOURS = {True: VERMILION, False: BLUE}
 _NAMES = {True: "RGD", False: "GD"}
 _PAPER = "Ergen & Pilanci, Convex Optimization for Shallow Neural Networks"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.linalg
 
+from anmin.lab.colours import BLUE, VERMILION
 from anmin.lab.linear_residual import (
     SOURCE,
     Framed,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _DEPTHS = (1, 2, 4, 8, 16, 32)
 _RATES = 2.0 ** -np.arange(0, 9)
 _REACHED = 1e-6
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 def run(quick: bool = False, seed: int = 0) -> Study:
@@ -224,7 +224,7 @@ def _quartic_claim(table: Table) -> Claim:
 
 def _draw(figure: Figure, steps: dict[str, list[list[float]]], depths: Sequence[int], limit: int) -> None:
     ax = figure.subplots()
-    for (name, found), colour in zip(steps.items(), (_BLUE, _ORANGE), strict=True):
+    for (name, found), colour in zip(steps.items(), (BLUE, VERMILION), strict=True):
         values = np.minimum(found, 1.3 * limit)
         ax.plot(depths, np.median(values, axis=1), "o-", color=colour, label=name)
         ax.fill_between(depths, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.12)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.colours import BLUE, GREEN, VERMILION
 from anmin.lab.digits import BATCH, EVERY, GRID, TRAIN, DigitsRun, descent_on_digits
 from anmin.lab.second_order_formulas import formula_claims, lissa_distances
 from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn
 
 _SCALES = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
-_COLOURS = {"AdamW": "#000000", "AdaHessian": "#D55E00", "SQGN": "#0072B2", "LiSSA": "#009E73"}
+_COLOURS = {"AdamW": "#000000", "AdaHessian": VERMILION, "SQGN": BLUE, "LiSSA": GREEN}
 _WHERE = '[004] "A Review of Some Second Order Methods", AdaHessian, rates'
 _Runs = Mapping[str, Mapping[float, Sequence[DigitsRun]]]
 
@@ -194,7 +195,7 @@ def _pictures(runs: _Runs, base: Mapping[str, float], distances: Mapping[int, ND
 
     def convex(figure: Any) -> None:
         axis = figure.subplots()
-        for (repeats, paths), colour in zip(distances.items(), ("#0072B2", "#D55E00"), strict=False):
+        for (repeats, paths), colour in zip(distances.items(), (BLUE, VERMILION), strict=False):
             for k, path in enumerate(paths):
                 axis.plot(path, "o-", color=colour, alpha=0.6, markersize=3, label=None if k else f"S₁ = {repeats}")
         steps = np.arange(max(paths.shape[1] for paths in distances.values()))

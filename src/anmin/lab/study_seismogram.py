@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anmin.lab.baselines import one_thread
+from anmin.lab.colours import AMBER, BLUE
 from anmin.lab.finite_sum import FiniteSum
 from anmin.lab.pytorch import torch
 from anmin.lab.seismogram import CELLS, SPACING, TIMES, Seismogram, Survey, layered_survey
@@ -21,7 +22,7 @@ from anmin.lab.study import Cell, Claim, Picture, Study, Table, drawn
 _BATCH, _EVERY = 4, 5
 _ADAM, _SQGN = "Adam", "SQGN"
 _GRID = {_ADAM: (0.003, 0.01, 0.03), _SQGN: (0.1, 0.3, 1.0)}
-_COLOURS = {_ADAM: "#E69F00", _SQGN: "#0072B2"}
+_COLOURS = {_ADAM: AMBER, _SQGN: BLUE}
 _WHERE = '[004] "A Review of Some Second Order Methods", SQGN, tomography'
 
 
@@ -210,7 +211,7 @@ def _pictures(runs: Mapping[str, Sequence[_Run]], survey: Survey) -> list[Pictur
         shot = survey.traces[0].view(TIMES, -1).numpy()
         places = SPACING // 2 + SPACING * np.arange(shot.shape[1])
         for place, trace in zip(places, shot.T, strict=True):
-            right.plot(place + 4 * trace / np.abs(shot).max(), np.arange(TIMES), color="#0072B2", linewidth=0.8)
+            right.plot(place + 4 * trace / np.abs(shot).max(), np.arange(TIMES), color=BLUE, linewidth=0.8)
         right.set(xlabel="receiver at cell", ylabel="time steps", title=f"shot at cell {int(survey.sources[0])}")
         right.invert_yaxis()
 

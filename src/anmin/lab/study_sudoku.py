@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anmin.lab.baselines import one_thread
+from anmin.lab.colours import BLUE, VERMILION
 from anmin.lab.study import Claim, Study, Table, drawn
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def _one_thread_seconds(boards: Boards) -> float:
 
 def _draw(figure: Figure, curves: dict[str, list[list[float]]]) -> None:
     ax = figure.subplots()
-    styles = {"SATNet": "#D55E00", "convolutions": "#0072B2"}
+    styles = {"SATNet": VERMILION, "convolutions": BLUE}
     for name, runs in curves.items():
         values = 100 * np.array(runs)
         method, kind = name.split(", ")
@@ -253,6 +254,6 @@ def _draw(figure: Figure, curves: dict[str, list[list[float]]]) -> None:
 
 def _draw_nine(figure: Figure, times: list[float], losses: list[float]) -> None:
     ax = figure.subplots()
-    ax.plot(np.array(times) / 60, losses, color="#D55E00", lw=0.8, label="batches of 40 boards")
+    ax.plot(np.array(times) / 60, losses, color=VERMILION, lw=0.8, label="batches of 40 boards")
     ax.set(xlabel="minutes", ylabel="cross entropy", yscale="log")
     ax.legend()

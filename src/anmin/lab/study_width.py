@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from anmin.estimators import ReLURegressor
+from anmin.lab.colours import AMBER, BLUE, GREEN, PURPLE, VERMILION
 from anmin.lab.double_descent import SOURCE
 from anmin.lab.study import Claim, Study, Table, drawn, spread
 from anmin.lab.width_descent import descended_widths
@@ -27,7 +28,7 @@ _ALPHAS: dict[str, float | str] = {"alpha=1e-8": 1e-8, "alpha=1e-3": 1e-3, 'alph
 _DESCENT = {"Adam, from scratch": False, "Adam, weights reused": True}
 _FITTED = 1e-3  # training error, in units of the noise's variance, that counts as interpolation
 _ITERATIONS = 300
-_COLOURS = dict(zip((*_ALPHAS, *_DESCENT), ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7"), strict=True))
+_COLOURS = dict(zip((*_ALPHAS, *_DESCENT), (VERMILION, AMBER, BLUE, GREEN, PURPLE), strict=True))
 
 
 @dataclass(frozen=True)
