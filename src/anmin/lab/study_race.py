@@ -295,7 +295,8 @@ def _rates(results: Sequence[Raced]) -> Picture:
     least = min(medians, key=medians.__getitem__)
     return drawn(
         "rates",
-        f"How much a wrong rate costs: least for {least}, whose worst rate gives {medians[least]:.2g} times its lowest loss",
+        f"How much a wrong rate costs: least for {least}, whose worst rate gives {medians[least]:.2g} times "
+        "its lowest loss",
         partial(_draw_rates, results=results),
         (8.6, 4.8),
     )
