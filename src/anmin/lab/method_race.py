@@ -55,7 +55,8 @@ def _first(name: str, rates: Sequence[float], **settings: Any) -> Descent:
     return Descent(1, lambda objective, rate, _: kind(objective.parameters, lr=rate, **settings), rates)
 
 
-#: The descents by name, their settings but for the rate those of their makers.
+#: The descents by name. Settings beside the rate are usual ones or those of :mod:`anmin.lab.digits`, but for the
+#: scale of LiSSA; none of them was tuned.
 DESCENTS: dict[str, Descent] = {
     "SGD": _first("SGD", (0.03, 0.1, 0.3, 1.0), fused=True),
     "momentum": _first("SGD", (0.01, 0.03, 0.1, 0.3), momentum=0.9, fused=True),

@@ -47,9 +47,9 @@ def run(quick: bool = False, seed: int = 0) -> Study:
         f"at most {size.n_rows:,} rows of each: the mean squared error plus {ALPHA:g} times all squared weights, the "
         f"same for all. {len(_FIRST)} first-order and {len(_SECOND)} second-order methods of PyTorch and of this lab "
         f"have {size.seconds:g} s for each run, at the best, for the first seed, of {n_rates} constant rates half a "
-        f"decade apart"
-        f"{' (here each second one)' if size.every == 2 else ''}, all else by default, batches of {BATCH} rows, L-BFGS "
-        f"all rows. The solvers of this package have as long and no rate; the convex programs ({N_NEURONS // 2} random "
+        f"decade apart{' (here each second one)' if size.every == 2 else ''}, all else fixed beforehand, batches of "
+        f"{BATCH} rows, L-BFGS all rows. "
+        f"The solvers of this package have as long and no rate; the convex programs ({N_NEURONS // 2} random "
         f"gates that may become two neurons each, and {N_NEURONS} gates of gated networks, which are another kind) end "
         "by themselves. What concerns all tables is judged by most of them. "
         + ("" if there else "The tables of the source are not here (ANMIN_DATA names no folder). "),
