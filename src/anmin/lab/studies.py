@@ -57,6 +57,8 @@ STUDIES: dict[str, tuple[str, str]] = {
     "one_relu": ("study_one_relu", "One ReLU by projected gradient descent, from fewer rows than inputs"),
     "filters": ("study_filters", "One convolutional filter: what makes it easy to learn"),
     "planted": ("study_planted", "Planted networks: which solver finds them, and in what time"),
+    # All methods together
+    "race": ("study_race", "All methods over time on the same tables, and what tuning each needed"),
 }
 
 
