@@ -30,8 +30,8 @@ def table(documents: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# The lab: full runs",
         "",
-        f"{len(documents)} studies, {len(verdicts)} claims: {counts}. Verdicts are computed from the figures; what a study "
-        "is about stands in [the lab](../../docs/lab.md). Settings, tables, seconds and versions are in "
+        f"{len(documents)} studies, {len(verdicts)} claims: {counts}. Verdicts are computed from the figures; what a "
+        "study is about stands in [the lab](../../docs/lab.md). Settings, tables, seconds and versions are in "
         "`benchmarks/results/lab/`, a file for each. Some ran beside other work, so compare seconds with care.",
     ]
     for document in documents:
