@@ -12,7 +12,7 @@ from anmin.atomic import written_atomically
 from anmin.inspection.page import section, table, write_page
 from anmin.json_values import as_json_value
 from anmin.lab.results import environment
-from anmin.lab.study import Picture, Study, Verdict
+from anmin.lab.study import Claim, Picture, Study, Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("agrees", "differs", "not seen at this scale")
 
@@ -77,10 +77,7 @@ def write_studies(
 
 
 def _study(study: Study) -> str:
-    claims = table(
-        [(c.claim, c.source, c.measured, c.verdict) for c in study.claims],
-        ("The source says", "where", "measured", "verdict"),
-    )
+    claims = "".join(_claim(c) for c in study.claims)
     tables = "".join(
         f"<h3>{html.escape(t.title)}</h3>{table(t.texts(), t.columns)}"
         + (f'<p class="note">{html.escape(t.note)}</p>' if t.note else "")
@@ -88,9 +85,17 @@ def _study(study: Study) -> str:
     )
     pictures = "".join(_picture(p) for p in study.pictures)
     settings = "; ".join(f"{key} {value}" for key, value in study.settings.items())
-    content = f'<div class="prose">{claims}</div>{pictures}{tables}'
+    content = claims + pictures + tables
     return f'<a id="{html.escape(study.name)}"></a>' + section(
         f"{study.title} ({study.name})", f"<p>{html.escape(study.summary)}</p>{content}", settings
+    )
+
+
+def _claim(claim: Claim) -> str:
+    return (
+        f'<div class="claim"><p class="verdict {claim.verdict.split()[0]}">{html.escape(claim.verdict)}</p>'
+        f'<p>{html.escape(claim.claim)}</p><p class="source">{html.escape(claim.source)}</p>'
+        f"<p>Measured: {html.escape(claim.measured)}</p></div>"
     )
 
 
