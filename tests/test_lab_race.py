@@ -98,8 +98,8 @@ def test_what_a_wrong_rate_costs(losses, best, excess, beside):
     ("changed", "message"),
     [
         ({"method": "Newton"}, "method must be one of SGD, .*; got 'Newton'."),
-        ({"rate": 0.0}, "rate must be a positive number; got 0.0."),
-        ({"seconds": -1.0}, "seconds must be a positive number; got -1.0."),
+        ({"rate": 0.0}, "rate must be a finite number above 0; got 0.0."),
+        ({"seconds": -1.0}, "seconds must be a finite number above 0; got -1.0."),
     ],
 )
 def test_bad_input_gets_one_sentence(changed, message):

@@ -73,7 +73,7 @@ def test_the_survey_is_that_of_its_medium():
     [
         ({"n_shots": 0}, "n_shots must be an integer of at least 1; got 0."),
         ({"n_layers": CELLS}, "There may be 58 shots and layers at most; got 16 and 60."),
-        ({"noise": -1.0}, "noise must be a number of at least 0; got -1.0."),
+        ({"noise": -1.0}, "noise must be a finite number of at least 0; got -1.0."),
         ({"contrast": 0.5}, "contrast must be below ln"),
     ],
 )
@@ -114,7 +114,7 @@ def test_every_method_learns_digits(method):
 def test_bad_methods_get_one_sentence():
     with pytest.raises(ValueError, match="method must be one of AdamW, AdaHessian, SQGN, LiSSA; got 'Adam'"):
         descent_on_digits("Adam", 0.1, 20, 0)
-    with pytest.raises(ValueError, match="rate must be a positive number; got -1"):
+    with pytest.raises(ValueError, match="rate must be a finite number above 0; got -1"):
         descent_on_digits("AdamW", -1, 20, 0)
     with pytest.raises(ValueError, match="n_steps must be an integer of at least 10; got 0"):
         descent_on_digits("AdamW", 0.1, 0, 0)

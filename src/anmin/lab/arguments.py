@@ -54,3 +54,35 @@ def checked_level(name: str, value: Any) -> float:
     if not is_number(value, 0.0):
         raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
     return float(value)
+
+
+def check_integers(least: int, **values: Any) -> None:
+    """Raise ValueError unless all are integers of at least ``least``."""
+    for name, value in values.items():
+        checked_count(name, value, least)
+
+
+def check_positive(**values: Any) -> None:
+    """Raise ValueError unless all are finite numbers above 0."""
+    for name, value in values.items():
+        checked_positive(name, value)
+
+
+def check_not_negative(**values: Any) -> None:
+    """Raise ValueError unless all are finite numbers of at least 0."""
+    for name, value in values.items():
+        checked_level(name, value)
+
+
+def check_fractions(**values: Any) -> None:
+    """Raise ValueError unless all are numbers from 0 to 1."""
+    for name, value in values.items():
+        if not is_number(value, 0.0) or value > 1:
+            raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}.")
+
+
+def check_coefficients(**values: Any) -> None:
+    """Raise ValueError unless all are numbers from 0 to below 1, as those of averages."""
+    for name, value in values.items():
+        if not is_number(value, 0.0) or value >= 1:
+            raise ValueError(f"{name} must be a number from 0 to below 1; got {value!r}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anmin.lab.checks import check_coefficients, check_integers
+from anmin.lab.arguments import check_coefficients, check_integers
 
 
 def demon_coefficient(beta: float, t: int, n_steps: int) -> float:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.arguments import check_integers, check_positive
 from anmin.lab.baselines import one_thread
-from anmin.lab.checks import check_integers, check_positive
 from anmin.lab.finite_sum import FiniteSum
 from anmin.lab.lissa import LiSSA
 from anmin.lab.pytorch import Tensor, torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from anmin.lab.checks import check_not_negative
+from anmin.lab.arguments import check_not_negative
 from anmin.lab.pytorch import Tensor, torch
 
 

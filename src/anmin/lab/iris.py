@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anmin.lab.arguments import check_integers
 from anmin.lab.baselines import one_thread
-from anmin.lab.checks import check_integers
 from anmin.lab.momentum import Rule, descend
 from anmin.lab.pytorch import torch
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from anmin.lab.checks import check_integers, check_positive
+from anmin.lab.arguments import check_integers, check_positive
 from anmin.lab.finite_sum import FiniteSum, check_objective
 from anmin.lab.pytorch import Tensor, torch
 from anmin.validation import is_number

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from anmin.lab import race
+from anmin.lab.arguments import check_positive
 from anmin.lab.baselines import one_thread
-from anmin.lab.checks import check_positive
 from anmin.lab.digits import adahessian
 from anmin.lab.finite_sum import FiniteSum
 from anmin.lab.lissa import LiSSA

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anmin.lab.checks import check_coefficients, check_fractions, check_not_negative, check_positive
+from anmin.lab.arguments import check_coefficients, check_fractions, check_not_negative, check_positive
 from anmin.lab.demon import demon_coefficient
 
 #: Of NumPy or of PyTorch.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anmin.lab.checks import check_fractions
+from anmin.lab.arguments import check_fractions
 from anmin.lab.pytorch import Tensor, torch
 from anmin.validation import is_number
 

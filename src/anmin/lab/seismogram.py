@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anmin.lab.checks import check_integers, check_not_negative
+from anmin.lab.arguments import check_integers, check_not_negative
 from anmin.lab.pytorch import Tensor, torch
 
 CELLS, TIMES = 60, 140

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from anmin.lab.checks import check_integers, check_not_negative, check_positive
+from anmin.lab.arguments import check_integers, check_not_negative, check_positive
 from anmin.lab.finite_sum import FiniteSum, check_objective
 from anmin.lab.pytorch import Tensor, torch
 
