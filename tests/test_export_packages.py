@@ -110,7 +110,7 @@ def test_what_is_missing_is_named(tmp_path: Path, target, package, extra):
 import sys
 sys.modules[{package!r}] = None
 import numpy as np
-from anmin import ConvexReLURegressor, ReLUNetwork
+from anmin import ReLUNetwork
 from anmin.export import write
 try:
     write(ReLUNetwork(np.ones((2, 1)), [[1.0]], [0.0]), {target!r}, "x")

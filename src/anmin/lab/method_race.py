@@ -26,6 +26,7 @@ ALPHA = 1e-4
 CONVEX, VARPRO = "convex, half as many gates", "varpro"
 #: What a descent keeps of its weights, at most, and the second of the first of these.
 _POINTS, _FIRST = 50, 2e-3
+_ROUGH_TOLS = (1e-1, 1e-2)  # of a convex program with several outputs, which takes long
 
 
 class Descent(NamedTuple):
@@ -255,8 +256,9 @@ def raced(name: str, size: Size, seed: int) -> Raced:
     solvers = {OURS: "auto", VARPRO: "varpro", ANMIN: "anmin"}
     seeds = range(seed, seed + size.n_seeds)
     # A gate may become two neurons, one for each sign.
-    curves[CONVEX] = [race.convex_curve(rows, race.drawn_gates(rows, N_NEURONS // 2, k), ALPHA) for k in seeds]
-    curves[GATED] = [race.gated_curve(rows, race.drawn_gates(rows, N_NEURONS, k), ALPHA) for k in seeds]
+    tols = race.TOLS if rows.n_outputs == 1 else _ROUGH_TOLS
+    curves[CONVEX] = [race.convex_curve(rows, race.drawn_gates(rows, N_NEURONS // 2, k), ALPHA, tols) for k in seeds]
+    curves[GATED] = [race.gated_curve(rows, race.drawn_gates(rows, N_NEURONS, k), ALPHA, tols) for k in seeds]
     for label, solver in solvers.items():
         curves[label] = [race.solver_curve(rows, N_NEURONS, ALPHA, solver, k, size.seconds)[0] for k in seeds]
     return Raced(name, rows.X.shape, curves, grid, tuning)

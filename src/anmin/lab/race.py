@@ -22,7 +22,7 @@ from anmin.solvers.convex import solve_convex
 from anmin.solvers.gated import solve_gated
 
 _POINTS = 60  # of a descent, at most
-_TOLS = (1e-1, 1e-3)  # of a convex program, each from the beginning
+TOLS = (1e-1, 1e-3)  #: Of a convex program, each from the beginning.
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def solver_curve(
     return Curve.of(model.history_["seconds"], model.history_["loss"], model.network_.n_neurons), model.network_
 
 
-def convex_curve(rows: ArrayRows, gates: NDArray, alpha: float, tols: Sequence[float] = _TOLS) -> Curve:
+def convex_curve(rows: ArrayRows, gates: NDArray, alpha: float, tols: Sequence[float] = TOLS) -> Curve:
     """Return the curve of the cone-constrained program: its loss and seconds at falling tolerances."""
 
     def solve(tol: float) -> tuple[float, int]:
@@ -107,7 +107,7 @@ def convex_curve(rows: ArrayRows, gates: NDArray, alpha: float, tols: Sequence[f
     return _by_tolerance(solve, tols)
 
 
-def gated_curve(rows: ArrayRows, gates: NDArray, alpha: float, tols: Sequence[float] = _TOLS) -> Curve:
+def gated_curve(rows: ArrayRows, gates: NDArray, alpha: float, tols: Sequence[float] = TOLS) -> Curve:
     """Return the curve of the gated program, a network of another kind, at falling tolerances."""
 
     def solve(tol: float) -> tuple[float, int]:

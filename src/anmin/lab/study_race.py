@@ -19,8 +19,8 @@ from anmin.lab.table_race import ANMIN, BATCH, GATED, N_NEURONS, OURS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SETS = ("horse_sdf", "bike_sharing", "abalone")
-_WITHOUT_FILES = ("sdf-cat", "diabetes", "planted")
+SETS = ("horse_sdf", "bike_sharing", "abalone", "digits")
+_WITHOUT_FILES = ("sdf-cat", "diabetes", "planted", "digits")
 _BARBU = "[000] Barbu, Training a Two Layer ReLU Network Analytically"
 _REVIEW = '[004] "A Review of Some Second Order Methods"'
 _EARLIEST = 2e-3  # seconds from which curves are shown
@@ -28,7 +28,7 @@ _FIRST, _SECOND = of_order(1), of_order(2)
 # Those of the lower panels are told apart by group too: second order, convex, exact.
 _LINES = {CONVEX: "--", GATED: "--", OURS: "-.", VARPRO: "-.", ANMIN: "-."}
 _LOWER = (*_SECOND, CONVEX, GATED, OURS, VARPRO, ANMIN)
-FULL = Size(3, 2000, 1.2, 5, 1)
+FULL = Size(4, 2000, 1.2, 5, 1)
 QUICK = Size(2, 600, 0.12, 2, 2)
 
 

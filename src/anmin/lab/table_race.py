@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anmin import datasets
 from anmin.lab import race
@@ -17,6 +18,7 @@ from anmin.rows import ArrayRows, Scaling
 
 ALPHA, N_NEURONS = 1e-3, 64
 BATCH = 256
+_COMPONENTS = 16
 #: What takes part, as legends say it.
 METHODS = (
     "convex, as many neurons",
@@ -97,12 +99,28 @@ class Raced:
 
 
 def standardised_rows(name: str, n_rows: int) -> ArrayRows:
-    """Return a table, or ``n_rows`` of its rows drawn at random, with inputs and target standardised."""
-    data = datasets.load(name)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(data.X))[:n_rows])
-    X, Y = data.X[chosen], np.asarray(data.y, dtype=float)[chosen].reshape(len(chosen), -1)
+    """Return a table, or ``n_rows`` of its rows drawn at random, with inputs and targets standardised.
+
+    "digits" are the 8 × 8 digits of scikit-learn, by 16 principal components, with an indicator for each digit.
+    """
+    inputs, targets = _digits() if name == "digits" else _table(name)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(inputs))[:n_rows])
+    X, Y = inputs[chosen], targets[chosen]
     scaling = Scaling.standard(ArrayRows(X, Y))
     return ArrayRows((X - scaling.x_mean) / scaling.x_scale, (Y - scaling.y_mean) / scaling.y_scale)
+
+
+def _table(name: str) -> tuple[NDArray, NDArray]:
+    data = datasets.load(name)
+    return data.X, np.asarray(data.y, dtype=float).reshape(len(data.X), -1)
+
+
+def _digits() -> tuple[NDArray, NDArray]:
+    from sklearn.datasets import load_digits
+    from sklearn.decomposition import PCA
+
+    pixels, digits = load_digits(return_X_y=True)
+    return PCA(_COMPONENTS, random_state=0).fit_transform(pixels), np.eye(10)[digits]
 
 
 def raced(name: str, size: Size, seed: int) -> Raced:
