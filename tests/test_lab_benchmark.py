@@ -12,7 +12,7 @@ from benchmark_scripts import load_benchmark
 
 
 def test_runs_are_stored_and_the_table_has_every_claim(tmp_path, monkeypatch):
-    benchmark = load_benchmark("lab")
+    benchmark = load_benchmark("studies")
     claims = [Claim.judged("a | b", "a book", "1 < 2", True), Claim.judged("c", "a book", "2 > 1", False)]
     monkeypatch.setattr(
         benchmark, "run_study", lambda name: Study(name, "Title", "Summary.", claims, settings={"n": 1})
@@ -31,6 +31,6 @@ def test_runs_are_stored_and_the_table_has_every_claim(tmp_path, monkeypatch):
 
 def test_unknown_studies_are_refused(capsys):
     with pytest.raises(SystemExit) as stopped:
-        load_benchmark("lab").main(["nothing"])
+        load_benchmark("studies").main(["nothing"])
     assert stopped.value.code == 2
     assert "no such study: nothing" in capsys.readouterr().err

@@ -1,8 +1,8 @@
 """The lab in full: runs studies, stores them one by one, and writes the table of all verdicts that are stored.
 
-    python benchmarks/lab.py landscapes sudoku     # these anew
-    python benchmarks/lab.py --all                 # everything: hours
-    python benchmarks/lab.py                       # only the table
+    python benchmarks/studies.py landscapes sudoku     # these anew
+    python benchmarks/studies.py --all                 # everything: hours
+    python benchmarks/studies.py                       # only the table
 
 Numbers, claims and pictures go to benchmarks/results/lab/, the table to benchmarks/results/lab.md.
 """
