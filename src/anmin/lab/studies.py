@@ -10,42 +10,19 @@ from anmin.lab.study import Study
 
 #: The name of each study: its module in this package, and what it is about.
 STUDIES: dict[str, tuple[str, str]] = {
-    "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
-    "sudoku": ("study_sudoku", "SATNet learns sudoku"),
-    "matching": ("study_matching", "Assignment as a layer, and shapes that are followed with it"),
-    "parity": ("study_parity", "Parity through a chain of SATNets"),
-    # Double descent.
-    "double_descent_linear": (
-        "study_double_descent_linear",
-        "More rows, larger errors: double descent of linear regression",
-    ),
-    "random_features": (
-        "study_random_features",
-        "Random Fourier features: the peak where features are as many as rows",
-    ),
-    "width": ("study_width", "Width across the interpolation threshold, without an optimiser to blame"),
-    # Residual networks.
-    "residual_linear": (
-        "study_residual_linear",
-        "Linear residual networks: no spurious optima near zero, and depth that does not slow them",
-    ),
-    # The landscape of small networks.
+    # The landscape of small networks, and convex programs.
     "landscapes": ("study_landscapes", "Losses of one and two neurons on two points"),
     "products": ("study_products", "A product of two weights as one variable, and the penalty that belongs to it"),
+    "patterns": ("study_patterns", "Activation patterns: which there are, how many, and neurons that share one"),
     "initial_scale": (
         "study_initial_scale",
         "Large and tiny initial weights: neurons that stay, and neurons that gather",
     ),
-    "patterns": ("study_patterns", "Activation patterns: which there are, how many, and neurons that share one"),
-    "momentum": ("study_momentum", "Momentum methods on Iris"),
-    "second_order": ("study_second_order", "Second-order methods and their rates"),
-    "seismogram": ("study_seismogram", "SQGN and Adam on a seismogram inversion"),
-    # Convex programs and relaxations against descent.
-    "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
     "alignment": ("study_alignment", "Patterns of neurons in gradient descent, and their convex optimum"),
+    "relaxed": ("study_relaxed", "Relaxed gradient descent against gradient descent"),
     "convex_race": ("study_convex_race", "Convex programs against SGD and Adam over time, on small tables"),
     "digits_convex": ("study_digits", "Digits and pictures by a convex program, Adam, SGD and Adagrad"),
-    # Theory of shallow networks
+    # Theory of shallow networks.
     "altmin": ("study_altmin", "Alternating minimisation: recovery of planted networks and its basin"),
     "quadratic": ("study_quadratic", "Quadratic activations: networks found as matrices of low rank"),
     "tensor": ("study_tensor", "Tensor initialisation of planted networks, and what descends from it"),
@@ -57,8 +34,30 @@ STUDIES: dict[str, tuple[str, str]] = {
     "one_relu": ("study_one_relu", "One ReLU by projected gradient descent, from fewer rows than inputs"),
     "filters": ("study_filters", "One convolutional filter: what makes it easy to learn"),
     "planted": ("study_planted", "Planted networks: which solver finds them, and in what time"),
-    # All methods together
+    # Methods of the first and of the second order.
+    "momentum": ("study_momentum", "Momentum methods on Iris"),
+    "second_order": ("study_second_order", "Second-order methods and their rates"),
+    "seismogram": ("study_seismogram", "SQGN and Adam on a seismogram inversion"),
     "race": ("study_race", "All methods over time on the same tables, and what tuning each needed"),
+    # Double descent and residual networks.
+    "double_descent_linear": (
+        "study_double_descent_linear",
+        "More rows, larger errors: double descent of linear regression",
+    ),
+    "random_features": (
+        "study_random_features",
+        "Random Fourier features: the peak where features are as many as rows",
+    ),
+    "width": ("study_width", "Width across the interpolation threshold, without an optimiser to blame"),
+    "residual_linear": (
+        "study_residual_linear",
+        "Linear residual networks: no spurious optima near zero, and depth that does not slow them",
+    ),
+    # Discrete solvers as layers.
+    "maxsat": ("study_maxsat", "MAXSAT as a semidefinite program"),
+    "sudoku": ("study_sudoku", "SATNet learns sudoku"),
+    "parity": ("study_parity", "Parity through a chain of SATNets"),
+    "matching": ("study_matching", "Assignment as a layer, and shapes that are followed with it"),
 }
 
 
