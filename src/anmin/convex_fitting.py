@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, Self
@@ -57,9 +58,9 @@ class BaseConvex(MultiOutputMixin, RegressorMixin, CheckedSettings, BaseEstimato
     verbose: int
     random_state: Any
 
+    @abstractmethod
     def _program(self, gates: NDArray) -> Program:
         """Return the program with gates (p, P)."""
-        raise NotImplementedError
 
     @np.errstate(under="ignore")  # the default of NumPy, which packages such as emlearn change when imported
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:

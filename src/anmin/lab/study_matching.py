@@ -11,7 +11,11 @@ from anmin.lab.colours import BLUE, VERMILION
 from anmin.lab.study import Claim, Study, Table, drawn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
+
+    from anmin.lab.moving_shapes import Score
 
 _SOURCE = "review of discrete optimisers as layers, section on DMM-Net"
 
@@ -29,7 +33,7 @@ def _study(quick: bool, seed: int) -> Study:
     seeds = range(seed, seed + (1 if quick else 5))
     before, after, greedy = zip(*(_followed(one, 12 if quick else 120) for one in seeds), strict=True)
 
-    def median(scores, name):  # type: ignore[no-untyped-def]
+    def median(scores: Sequence[Score], name: str) -> float:
         return float(np.median([getattr(score, name) for score in scores]))
 
     accuracy, overlap = median(after, "accuracy"), median(after, "overlap")
@@ -111,7 +115,7 @@ def _assignments(count: int, seed: int) -> tuple[list[tuple[str, float, float]],
     return rows, rows[-1][2], rows[0][1]
 
 
-def _followed(seed: int, steps: int):  # type: ignore[no-untyped-def]
+def _followed(seed: int, steps: int) -> tuple[Score, Score, Score]:
     """Return the scores before and after training, and those of the greedy choice after."""
     import torch
 

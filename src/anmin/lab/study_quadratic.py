@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -192,7 +192,7 @@ def errors(name: str, p: int, n_rows: int, seed: int) -> NDArray:
     return found
 
 
-def _iterates(name: str, X: NDArray, y: NDArray, L_star: NDArray, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+def _iterates(name: str, X: NDArray, y: NDArray, L_star: NDArray, rng: np.random.Generator) -> Iterator[NDArray]:
     def approximate(rank: int) -> Callable[[NDArray], NDArray]:
         return lambda M: krylov_projection(M, rank, rng)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _N, _D, _NOISE, _TEACHER, _TEST = 60, 4, 0.3, 3, 1000
 _WIDTHS = (1, 2, 4, 6, 8, 9, 10, 12, 14, 17, 20, 28, 40, 50, 60, 75, 100, 150)
 _QUICK = (1, 4, 10, 14, 60, 150)
-_ALPHAS: dict[str, float | str] = {"alpha=1e-8": 1e-8, "alpha=1e-3": 1e-3, 'alpha="auto"': "auto"}
+_ALPHAS: dict[str, float | Literal["auto"]] = {"alpha=1e-8": 1e-8, "alpha=1e-3": 1e-3, 'alpha="auto"': "auto"}
 _DESCENT = {"Adam, from scratch": False, "Adam, weights reused": True}
 _FITTED = 1e-3  # training error, in units of the noise's variance, that counts as interpolation
 _ITERATIONS = 300
@@ -98,9 +98,9 @@ def _problem(rng: np.random.Generator) -> _Problem:
     return _Problem(X[:_N], clean[:_N] + _NOISE * rng.standard_normal(_N), X[_N:], clean[_N:])
 
 
-def _solved(problems: Sequence[_Problem], widths: Sequence[int], alpha: float | str) -> _Curve:
+def _solved(problems: Sequence[_Problem], widths: Sequence[int], alpha: float | Literal["auto"]) -> _Curve:
     def fitted(problem: _Problem, h: int, k: int) -> tuple[float, float]:
-        model = ReLURegressor(h, alpha=alpha, max_iter=_ITERATIONS, random_state=k)  # type: ignore[arg-type]
+        model = ReLURegressor(h, alpha=alpha, max_iter=_ITERATIONS, random_state=k)
         with warnings.catch_warnings():
             # The iterations end many of these fits; the summary says so.
             warnings.simplefilter("ignore", ConvergenceWarning)
