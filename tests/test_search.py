@@ -18,7 +18,7 @@ from anmin.rows import ArrayRows
 from anmin.search import Recombining
 from anmin.search.flips import without_linear_part
 from anmin.search.initialisation import draw, hyperplanes_through_rows, linear_neurons, starting_weights
-from anmin.search.relocation import candidate_gains, least_useful, propose
+from anmin.search.relocation import candidate_gains, least_useful, promising, propose
 from anmin.selection import choose_alpha, evidence, searched_alpha
 from anmin.solvers import Problem, VarPro, solve
 from anmin.solvers.systems import output_layer
@@ -377,3 +377,36 @@ def test_an_interrupt_of_the_choice_of_the_penalty_leaves_a_network(place, monke
         model = ReLURegressor(4, random_state=0).fit(X, Y[:, 0])
     assert model.status_ is Status.INTERRUPTED
     assert model.score(X, Y[:, 0]) > 0
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_climbs_end_at_neurons_that_gain_no_less(slope):
+    # The residuals of a network without one of its neurons, which is thereby the steepest one, or nearly.
+    rng = np.random.default_rng(3)
+    A, B = rng.standard_normal((4, 5)), rng.standard_normal((5, 1))
+    X = rng.standard_normal((400, 3))
+    rows = ArrayRows(X, ReLUNetwork(A, B, np.zeros(1), slope).predict(X))
+    problem = Problem(rows, 5, 1e-8, slope)
+    output = rows.output_statistics(A[:, 1:], slope)
+    network = ReLUNetwork(A[:, 1:], *output_layer(output, problem.alpha), slope)
+    found = {
+        steepest: promising(problem, network, 1, np.random.default_rng(0), candidates=12, steepest=steepest)
+        for steepest in (False, True)
+    }
+    gains = {key: candidate_gains(rows, network, V, problem.alpha)[0][0] for key, V in found.items()}
+    assert gains[True] > gains[False]
+
+
+def test_a_search_by_steepest_neurons_never_raises_the_loss_and_ends_below_one_network():
+    X, Y = bumpy()
+    problem = Problem(ArrayRows(X, Y), 10, 1e-6)
+    found, alone = (
+        solve(problem, solver, rng=np.random.default_rng(0), max_iter=300)
+        for solver in (
+            Recombining(parents=2, steepest=True, grown_often=1.0, max_failures=2),
+            Recombining(recombine=False),
+        )
+    )
+    losses = found.history["loss"]
+    assert np.all(np.diff(losses) <= 0)
+    assert losses[-1] < alone.history["loss"][-1]

@@ -127,6 +127,8 @@ class Recombining:
         Up to four times as many where a pass and a solve cost little.
     grown_often, grown_share : float, default 0.5 and 0.25
         How often a child is grown, and by what share of the neurons.
+    steepest : bool, default False
+        Whether neurons of growth and revival are sought among the ends of climbs too, the steepest neuron first.
     recombine : bool, default True
         False leaves one parent, fitted on all rows until it settles.
     """
@@ -146,6 +148,7 @@ class Recombining:
     max_failures: int = 4
     grown_share: float = 0.25
     grown_often: float = 0.5
+    steepest: bool = False
     recombine: bool = True
 
     default_max_iter = None
@@ -287,7 +290,7 @@ class Recombining:
         staged = state.staged
         output = staged.rows.output_statistics(member.A, staged.negative_slope)
         network = ReLUNetwork(member.A, *output_layer(output, staged.alpha), staged.negative_slope)
-        V = promising(staged, network, max(1, round(self.grown_share * staged.n_neurons)), rng)
+        V = promising(staged, network, max(1, round(self.grown_share * staged.n_neurons)), rng, steepest=self.steepest)
         state = replace(state, parents=(member.number, member.number))
         return self._joined(state, np.hstack([member.A, V]), "grow")
 
@@ -316,7 +319,8 @@ class Recombining:
         spare = np.flatnonzero((work.statistics.active == 0) | alike)
         if not spare.size:
             return work
-        V = promising(problem, work.network, len(spare), np.random.default_rng([state.seed, 1, state.record.iteration]))
+        rng = np.random.default_rng([state.seed, 1, state.record.iteration])
+        V = promising(problem, work.network, len(spare), rng, steepest=self.steepest)
         A = work.network.A.copy()
         A[:, spare[: V.shape[1]]] = V
         revived = self.inner.begin(problem, A, work.statistics)

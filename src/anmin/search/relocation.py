@@ -10,9 +10,11 @@ from anmin.network import ReLUNetwork
 from anmin.rows.arrays import ArrayRows
 from anmin.search.initialisation import draw
 from anmin.solvers.problem import Problem
+from anmin.solvers.steepest import steepest_neuron
 from anmin.solvers.systems import output_system
 from anmin.statistics import OutputStatistics
 
+_VISITS = 1e7  # of rows by the branch and bound for the steepest neuron, a fraction of a second
 _MOST_CORRELATED = 0.95  # of the outputs of two neurons placed together
 
 
@@ -36,14 +38,20 @@ def promising(
     candidates: int = 192,
     sample_rows: int = 10_000,
     finalists: int = 4,
+    steepest: bool = False,
 ) -> NDArray:
     """Return hidden weights (p, m) of at most ``count`` neurons that would gain most beside those of ``network``.
 
     Of the 2·``candidates`` proposed and judged on a sample of rows, ``finalists`` times as many as are wanted are
-    judged on all. They are fewer than ``count`` where not so many are unlike each other.
+    judged on all. They are fewer than ``count`` where not so many are unlike each other. With ``steepest`` the ends of
+    climbs from the proposals, the steepest neuron of :func:`anmin.solvers.steepest.steepest_neuron` first, are too.
     """
     sample = problem.rows.sample(sample_rows, rng)
     V = propose(sample, network, candidates, rng)
+    if steepest:
+        residuals = network.predict(sample.X) - sample.Y
+        climbed = steepest_neuron(sample, residuals, network.negative_slope, starts=V, max_visits=_VISITS)
+        V = np.hstack([V, climbed.candidates])
     # In parts, because only the products with the network's neurons are of use here, not those among candidates.
     parts = np.array_split(V, -(-V.shape[1] // network.n_neurons), axis=1)
     gains = np.concatenate([candidate_gains(sample, network, part, problem.alpha)[0] for part in parts])
