@@ -19,7 +19,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import anmin.convex_forms
-from anmin import ConvexReLURegressor, GatedReLURegressor, ReLUNetwork
+from anmin import ConvexReLURegressor, GatedReLURegressor, ReLUNetwork, export, inspection
 from anmin.convex_forms import GatedForm
 from anmin.cross_validation import Part
 from anmin.gated_network import GatedNetwork
@@ -416,3 +416,31 @@ def test_a_report_shows_the_bound_and_none_is_of_gated_networks(tmp_path: Path) 
     for write, what in ((write_report, gated), (write_model_report, gated.network_)):
         with pytest.raises(TypeError, match="A report is of a ReLUNetwork, by its creases; got a GatedNetwork"):
             write(tmp_path / "none.html", what, X, y)
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        "CellsDisplay",
+        "CreaseDisplay",
+        "PartialDependenceDisplay",
+        "ImportanceDisplay",
+        "LeverageDisplay",
+        "PatternDisplay",
+    ],
+)
+def test_what_needs_creases_refuses_gated_networks_in_a_sentence(display: str) -> None:
+    pytest.importorskip("matplotlib")
+    X, y = planted(30)
+    gated = GatedReLURegressor(4, alpha=0.1, random_state=0).fit(X, y)
+    made = getattr(inspection, display).from_estimator
+    with pytest.raises(TypeError, match="is of a ReLUNetwork, by its creases; got a GatedNetwork"):
+        made(gated, X) if display in ("CellsDisplay", "ImportanceDisplay", "PatternDisplay") else made(gated, X, y)
+
+
+def test_exports_refuse_gated_networks_in_a_sentence(tmp_path: Path) -> None:
+    X, y = planted(30)
+    gated = GatedReLURegressor(4, alpha=0.1, random_state=0).fit(X, y)
+    with pytest.raises(TypeError, match="An export is of a ReLUNetwork"):
+        export.write(gated.network_, "c", tmp_path / "net.h")
+    assert list(tmp_path.iterdir()) == []

@@ -358,3 +358,9 @@ def _first_alike(vectors: NDArray, tol: float) -> NDArray:
 def _norms(weights: NDArray, axis: int) -> NDArray:
     # hypot, because the square of a weight may overflow where the weight does not
     return np.hypot.reduce(weights, axis=axis)
+
+
+def check_relu(network: Any, what: str) -> None:
+    """Raise TypeError unless the network is a :class:`ReLUNetwork`; ``what`` of it is asked for, "A report" say."""
+    if not isinstance(network, ReLUNetwork):
+        raise TypeError(f"{what} is of a ReLUNetwork, by its creases; got a {type(network).__name__}.")

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from anmin.atomic import written_atomically
 from anmin.export.centred import Number
 from anmin.export.text import identifier
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def write(
     """
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}.")
+    check_relu(network, "An export")
     numbers = TARGETS[target].numbers
     if number is not None and number not in numbers:
         raise ValueError(f"The number type of {target} must be one of {', '.join(numbers)}; got {number!r}.")

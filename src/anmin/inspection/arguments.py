@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.network import ReLUNetwork
 from anmin.rows.arrays import check_weights
-
-
-def check_relu(network: Any) -> None:
-    """Raise TypeError unless the network is one of ReLUs."""
-    if not isinstance(network, ReLUNetwork):
-        raise TypeError(f"A report is of a ReLUNetwork, by its creases; got a {type(network).__name__}.")
 
 
 def checked_inputs(network: ReLUNetwork, X: ArrayLike) -> NDArray:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from anmin.inspection.arguments import checked_inputs
 from anmin.inspection.plane import Plane
 from anmin.inspection.plotting import new_axes
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +59,7 @@ class CellsDisplay:
     @classmethod
     def from_estimator(cls, estimator: Any, X: ArrayLike, *, ax: Axes | None = None) -> Self:
         """Draw the cells of a fitted estimator; see :meth:`plot`."""
+        check_relu(estimator.network_, "A picture of cells")
         return cls(estimator.network_, X).plot(ax)
 
     @classmethod

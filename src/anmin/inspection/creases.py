@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anmin.inspection.plane import Plane, crease_segments
 from anmin.inspection.plotting import colour_range, label, new_axes
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,6 +78,7 @@ class CreaseDisplay:
         ax: Axes | Sequence[Axes] | None = None,
     ) -> Self:
         """Draw the network of a fitted estimator; see :meth:`plot`."""
+        check_relu(estimator.network_, "A picture of creases")
         return cls(estimator.network_, X, y, output=output).plot(ax)
 
     @classmethod

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from anmin.inspection.arguments import checked_inputs, input_names, output_name
 from anmin.inspection.partial_dependence import PartialDependence
 from anmin.inspection.plotting import ACCENT, MUTED, label, new_axes
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +48,7 @@ class PartialDependenceDisplay:
     @classmethod
     def from_estimator(cls, estimator: Any, X: ArrayLike, features: Any = None, **options: Any) -> Self:
         """Draw the network of a fitted estimator; see :meth:`from_network`."""
+        check_relu(estimator.network_, "Partial dependence")
         return cls.from_network(estimator.network_, X, features, **options)
 
     @classmethod

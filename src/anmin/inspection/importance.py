@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anmin.inspection.arguments import checked_inputs
 from anmin.inspection.plotting import ACCENT, new_axes
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 from anmin.rows.arrays import ArrayRows
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class ImportanceDisplay:
     @classmethod
     def from_estimator(cls, estimator: Any, X: ArrayLike | None = None, **options: Any) -> Self:
         """Draw the neurons of a fitted estimator; see :meth:`from_network`."""
+        check_relu(estimator.network_, "The importance of neurons")
         return cls.from_network(estimator.network_, X, **options)
 
     @classmethod

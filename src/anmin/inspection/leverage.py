@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from anmin.influence import Influence, influence
 from anmin.inspection.arguments import checked_output, output_name
 from anmin.inspection.plotting import ACCENT, MUTED, label, new_axes
+from anmin.network import check_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,6 +69,7 @@ class LeverageDisplay:
         ax: Axes | None = None,
     ) -> Self:
         """Draw the rows that an estimator was fitted to, as :func:`anmin.influence.influence` takes them."""
+        check_relu(estimator.network_, "The leverage of rows")
         network = estimator.network_
         checked_output(network, output)
         found = influence(estimator, X, y, sample_weight)

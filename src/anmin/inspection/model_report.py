@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.inspection.arguments import (
-    check_relu,
     checked_inputs,
     checked_targets,
     checked_weights,
@@ -28,7 +27,7 @@ from anmin.inspection.sections import (
     plane_sections,
     target_sections,
 )
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 
 _SHOWN_NAMES = 12
 
@@ -74,7 +73,7 @@ def write_model_report(
         If the network is not one of ReLUs.
     """
     require_matplotlib()
-    check_relu(network)
+    check_relu(network, "A report")
     if X is None and not (y is None and sample_weight is None):
         raise ValueError("y and sample_weight belong to rows; got them without X.")
     rows = None if X is None else checked_inputs(network, X)

@@ -10,7 +10,7 @@ from scipy.linalg import eigh
 
 from anmin.inspection.arguments import checked_inputs
 from anmin.inspection.plotting import new_axes
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +67,7 @@ class PatternDisplay:
     @classmethod
     def from_estimator(cls, estimator: Any, X: ArrayLike, *, ax: Axes | None = None) -> Self:
         """Draw the pattern of a fitted estimator on rows X (N, d); see :meth:`plot`."""
+        check_relu(estimator.network_, "A picture of patterns")
         return cls.from_network(estimator.network_, X, ax=ax)
 
     @classmethod

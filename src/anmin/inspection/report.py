@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anmin.influence import influence
-from anmin.inspection.arguments import check_relu, input_names, output_name
+from anmin.inspection.arguments import input_names, output_name
 from anmin.inspection.conditioning import ConditioningDisplay
 from anmin.inspection.field import field_script
 from anmin.inspection.importance import ImportanceDisplay
@@ -30,7 +30,7 @@ from anmin.inspection.sections import (
     plane_sections,
     target_sections,
 )
-from anmin.network import ReLUNetwork
+from anmin.network import ReLUNetwork, check_relu
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ def write_report(
         If the network is not one of ReLUs.
     """
     require_matplotlib()
-    check_relu(estimator.network_)
+    check_relu(estimator.network_, "A report")
     network: ReLUNetwork = replace(
         estimator.network_,
         feature_names=feature_names or estimator.network_.feature_names,
